@@ -1,0 +1,64 @@
+# Everything here sets itself up first: a fresh machine needs only Python 3.11 to 3.13 and make.
+# The environment is .venv; it is made once and again only when pyproject.toml or constraints.txt change.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench slow pin
+
+help:
+	@echo "make demo    make a data set, train on it, judge the result and write a report (about 10 minutes)"
+	@echo "make test    the tests"
+	@echo "make lint    style, types and the direction of imports"
+	@echo "make bench   speed, side by side with the peer"
+	@echo "make slow    the tests that take over a minute each"
+
+setup: $(READY)
+
+# A half-made environment (an interrupted set-up, a removed interpreter) is made anew; a sound one is kept and completed.
+$(READY): pyproject.toml constraints.txt
+	@if ! $(BIN)/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
+	    || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  chosen=; \
+	  for candidate in $(CANDIDATES); do \
+	    if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	        >/dev/null 2>&1; then chosen=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$chosen" ]; then \
+	    echo "sightline: error: no Python 3.11 to 3.13 with the venv module among: $(strip $(CANDIDATES));" \
+	      "install one (on Debian also python3-venv) or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$chosen"; \
+	  "$$chosen" -m venv --clear $(VENV); \
+	fi
+	@echo "Installing the pinned environment (the first time takes minutes)"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/sightline demo $(ARGS)
+
+test: $(READY)
+	@$(BIN)/python -m pytest $(ARGS)
+
+slow: $(READY)
+	@$(BIN)/python -m pytest -n0 -m slow $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# Pins what is installed now: change the ranges in pyproject.toml, install, then run this.
+pin: $(READY)
+	@sed -n '/^#/p' constraints.txt > .setup-pins
+	@$(BIN)/python -m pip freeze --exclude sightline >> .setup-pins
+	@mv .setup-pins constraints.txt

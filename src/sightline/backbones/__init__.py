@@ -1,0 +1,1 @@
+"""Convolutional trunks; each declares the channels and strides of the maps that it emits."""

@@ -1,0 +1,73 @@
+"""``sightline demo``: the whole way, from no data to a report, in a few minutes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated
+
+import typer
+
+from sightline.cli import options
+from sightline.cli.output import counter
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo does.
+
+    Args:
+        model: name in the catalogue.
+        settings: of the model: small enough to learn from random weights on two cores.
+        scenes: of the set that is made: what differs from ``ScenesConfig``'s defaults.
+        minutes: wall time of the training.
+        batch_size: images a step sees.
+    """
+
+    model: str = "faster_rcnn"
+    settings: Mapping[str, object] = field(
+        default_factory=lambda: MappingProxyType(
+            {"backbone": "resnet18", "channels": 128, "head_width": 512, "short_side": 192, "long_side": 320}
+        )
+    )
+    scenes: Mapping[str, object] = field(
+        default_factory=lambda: MappingProxyType({"images": 1200, "val": 200, "test": 0})
+    )
+    minutes: float = 4.0
+    batch_size: int = 8
+
+
+SETTINGS = DemoSettings()
+
+
+def demo_command(
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to. Default: the next free runs/demo.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(metavar="N", help="Wall time of the training.")] = SETTINGS.minutes,
+    images: Annotated[int | None, typer.Option(metavar="N", help="Pictures to train on.")] = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make a set of pictures, train on it, judge the result and write a report."""
+    from sightline.cli.session import Start, run_training
+    from sightline.config import parse_settings
+    from sightline.data.scene_config import ScenesConfig
+    from sightline.data.scenes import write_scenes
+    from sightline.runtime import usable_cores
+    from sightline.training.options import TrainOptions
+    from sightline.workflow import RUNS, Splits, next_folder, require_free
+
+    folder = next_folder(RUNS / "demo") if out is None else out
+    require_free(folder)
+    changes: dict[str, object] = {"seed": seed} if images is None else {"seed": seed, "images": images}
+    scenes = parse_settings(ScenesConfig, {**SETTINGS.scenes, **changes})
+    options_of_run = TrainOptions(
+        minutes=minutes, batch_size=SETTINGS.batch_size, seed=seed, device=device, workers=workers
+    )
+    start = Start(SETTINGS.model, fixed=SETTINGS.settings)
+    with counter("making pictures") as progress:
+        write_scenes(scenes, folder / "scenes", workers=usable_cores(), progress=progress)
+    run_training(start, folder / "scenes", Splits(), options_of_run, out=folder / "run", as_json=as_json)

@@ -1,0 +1,53 @@
+"""``sightline evaluate``: how good a trained model is on a split."""
+
+from typing import Annotated
+
+import typer
+
+from sightline.cli import options
+from sightline.cli.output import counter, show_findings, show_json
+
+
+def evaluate_command(
+    model: options.ModelFile,
+    data: options.Data,
+    split: Annotated[str, typer.Option(metavar="NAME", help="The split to judge by.")] = "val",
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    workers: options.Workers = None,
+    out: options.Out = None,
+    as_json: options.Json = False,
+) -> None:
+    """Judge a trained model on labelled images by COCO's protocol."""
+    from sightline.cli.session import show_judgement
+    from sightline.data.dataset import open_dataset
+    from sightline.model_file import read_header
+    from sightline.workflow import judge, new_folder, resized, write_judgement
+    from sightline.zoo import load, model_path
+
+    system = resized(load(model), imgsz)
+    opened = open_dataset(data, split, classes=system.classes)
+    show_findings(opened.findings, split)
+    with new_folder(out) as folder:
+        with counter("judging") as progress:
+            judgement = judge(
+                system,
+                opened,
+                device=device,
+                precision=precision,  # type: ignore[arg-type]  # judge checks it
+                batch_size=4 if batch is None else batch,
+                workers=1 if workers is None else workers,
+                progress=progress,
+            )
+        if folder is not None:
+            header = read_header(model_path(model))
+            config = {"model": str(model), "system": header.system, "config": header.config, "stage": header.stage}
+            write_judgement(folder, judgement, title=f"{header.system} on {opened.name}", config=config)
+    if as_json:
+        show_json({**judgement.to_dict(), "out": None if out is None else str(out)})
+        return
+    show_judgement(judgement)
+    if out is not None:
+        print(f"written to {out}")

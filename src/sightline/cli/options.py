@@ -1,0 +1,48 @@
+"""The options that several commands share, so that a name means the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data", metavar="DIR", help="Labelled images: a folder in COCO JSON or Pascal VOC form.", show_default=False
+    ),
+]
+Model = Annotated[str, typer.Option("--model", metavar="NAME", help="A name from `sightline models`.")]
+ModelFile = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model file (.safetensors) or a run folder.", show_default=False)
+]
+Backbone = Annotated[
+    str | None, typer.Option("--backbone", metavar="NAME", help="Another backbone than the model's own.")
+]
+BackboneWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone-weights", metavar="FILE", help="'imagenet', or a safetensors file with torchvision's names."
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option("--weights", metavar="FILE", help="Of the whole model: a Sightline model file, or 'coco'."),
+]
+ImageSize = Annotated[
+    int | None, typer.Option("--imgsz", metavar="PIXELS", help="Short side that images are resized to.")
+]
+Batch = Annotated[int | None, typer.Option("--batch", metavar="N", help="Images at once.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Processes or threads that read images ahead.")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the model; may be repeated."),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of everything that is drawn at random.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; a folder that does not exist.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, nothing else.")]
+Precision = Annotated[
+    str, typer.Option("--precision", metavar="NAME", help="fp32, or bf16: faster where the processor has it.")
+]

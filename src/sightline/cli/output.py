@@ -1,0 +1,61 @@
+"""How commands show things: tables for people, JSON for machines."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+def show_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    """A table on standard output; columns whose name begins with ">" are set flush right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+    for row in rows:
+        table.add_row(*[_escaped(cell) for cell in row])
+    Console().print(table)
+
+
+def show_findings(findings: Mapping[str, int], split: str) -> None:
+    """What reading a split repaired or dropped, on standard error; nothing when there is nothing to say."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    for reason, count in sorted(findings.items()):
+        console.print(f"{split}: {_escaped(reason)}: {count}", soft_wrap=True)
+
+
+def share(value: float | None) -> str:
+    """A number of 0..1 with three decimals, or a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+@contextmanager
+def counter(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error that is moved by calls with how many are done and how many there are in all.
+
+    Where standard error is no terminal nothing is shown.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

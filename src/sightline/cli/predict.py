@@ -1,0 +1,102 @@
+"""``sightline predict``: what a trained model finds in images."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sightline.cli import options
+from sightline.cli.output import counter, show_json
+from sightline.errors import ConfigError, DataError
+
+IMAGES_FILE = "images.json"
+_DATA_ERROR = DataError.exit_code
+
+
+def predict_command(
+    model: options.ModelFile,
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or patterns like 'p/*.jpg'.")
+    ],
+    out: options.Out = None,
+    threshold: Annotated[float, typer.Option(metavar="0..1", help="Smallest score that is shown and written.")] = 0.5,
+    imgsz: options.ImageSize = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    as_json: options.Json = False,
+) -> None:
+    """Find objects in images: writes the pictures with boxes, and predictions.json (COCO results)."""
+    from sightline.data.decode import list_images
+    from sightline.workflow import RUNS, new_folder, next_folder, ready, resized
+    from sightline.zoo import load
+
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"a threshold of {threshold:g} makes no sense", cure="give a --threshold from 0 to 1")
+    paths = list_images(images)
+    system = resized(load(model), imgsz)
+    system = ready(system, device=device, precision=precision)  # type: ignore[arg-type]  # ready checks it
+    with new_folder(next_folder(RUNS / "predict", numbered=True) if out is None else out) as folder:
+        assert folder is not None
+        document = _predict_all(system, paths, folder, threshold)
+    failed = document.pop("failed")
+    for line in failed:
+        print(f"sightline: error: {line}", file=sys.stderr)
+    if as_json:
+        show_json({**document, "out": str(folder), "failed": failed})
+    else:
+        found = Counter(row["category"] for row in document["detections"])
+        named = ", ".join(f"{count} {name}" for name, count in found.most_common())
+        print(f"{len(document['images'])} images: {named or 'nothing found'}\nwritten to {folder}")
+    if failed:
+        raise typer.Exit(_DATA_ERROR)
+
+
+def _predict_all(system: Any, paths: list[Path], folder: Path, threshold: float) -> dict[str, Any]:
+    """One image after the other, so that memory does not grow with their number; unreadable ones are told at the end."""
+    from sightline.conversions import to_coco
+    from sightline.data.decode import read_image
+    from sightline.files import write_atomically
+    from sightline.report.draw import draw_detections, save_image
+
+    classes = system.classes
+    categories = dict(zip(classes.ids, classes.names, strict=True))
+    names, rows, records, failed = Names(), [], [], []
+    with counter("predicting") as progress:
+        for number, path in enumerate(paths, start=1):
+            try:
+                image = read_image(path)
+            except DataError as error:
+                failed.append(str(error))
+                continue
+            (found,) = system.predict([image])
+            found = found.to("cpu").above(threshold)
+            rows += to_coco(found, number, classes)
+            picture = names.free(path)
+            save_image(draw_detections(image, found, classes), folder / picture)
+            height, width = found.size
+            records.append({"id": number, "file_name": str(path), "height": height, "width": width, "picture": picture})
+            progress(number, len(paths))
+    listed = [{"id": key, "name": name} for key, name in categories.items()]
+    write_atomically(folder / "predictions.json", json.dumps(rows))
+    write_atomically(folder / IMAGES_FILE, json.dumps({"images": records, "categories": listed}, indent=1))
+    detections = [{**row, "category": categories[row["category_id"]]} for row in rows]
+    return {"images": records, "detections": detections, "failed": failed}
+
+
+class Names:
+    """Names for pictures in one folder: that of the image as JPEG, with a number where two images have the same."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def free(self, path: Path) -> str:
+        """A name that was not given before."""
+        number, name = 1, f"{path.stem}.jpg"
+        while name.lower() in self._taken:
+            number += 1
+            name = f"{path.stem}-{number}.jpg"
+        self._taken.add(name.lower())
+        return name

@@ -1,0 +1,166 @@
+"""What train and demo share: a training run with all that a person sees of it."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sightline.cli.output import share, show_findings, show_json, show_table
+from sightline.config import parse_assignments
+from sightline.errors import ConfigError
+from sightline.evaluation.evaluate import Evaluation
+from sightline.training.options import TrainOptions
+from sightline.training.progress import PlainProgress, Progress, RichProgress
+from sightline.workflow import (
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    REPORT_FILE,
+    Judgement,
+    SplitData,
+    Splits,
+    Trained,
+    image_size_settings,
+    open_splits,
+    train,
+)
+from sightline.zoo import MODEL_FILE, configure, create
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Args:
+        model: name in the catalogue.
+        assignments: ``name=value`` settings.
+        backbone: another backbone than the model's own.
+        image_size: short side that images are resized to.
+        weights: of the whole model.
+        backbone_weights: of the backbone alone.
+        fixed: settings that a command brings along.
+    """
+
+    model: str
+    assignments: tuple[str, ...] = ()
+    backbone: str | None = None
+    image_size: int | None = None
+    weights: str | None = None
+    backbone_weights: str | None = None
+    fixed: Mapping[str, object] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, object]:
+        """All that differs from the model's defaults.
+
+        Raises:
+            ConfigError: a setting that is given twice, or does not fit.
+        """
+        settings = {**self.fixed, **parse_assignments(self.assignments)}
+        if self.backbone is not None:
+            _add(settings, {"backbone": self.backbone}, "--backbone")
+        if self.image_size is not None:
+            _add(settings, image_size_settings(configure(self.model, settings), self.image_size), "--imgsz")
+        return settings
+
+    def provenance(self) -> str:
+        """Where the weights that a run starts from come from."""
+        if self.weights is not None:
+            return f"started from the weights {self.weights}"
+        if self.backbone_weights is not None:
+            return f"started from the backbone weights {self.backbone_weights}"
+        return "started from random weights"
+
+
+def run_training(
+    start: Start, data: Path, splits: Splits, options: TrainOptions, *, out: Path | None, as_json: bool
+) -> Trained:
+    """Open the data, create the system, train it, judge it, and show where everything is.
+
+    Raises:
+        SightlineError: whatever goes wrong.
+        typer.Exit: the run was interrupted; it is saved.
+    """
+    settings = start.settings()
+    opened = open_splits(data, splits)
+    for split, findings in opened.findings.items():
+        show_findings(findings, split)
+    system = create(
+        start.model,
+        classes=opened.classes,
+        settings=settings,
+        weights=start.weights,
+        backbone_weights=start.backbone_weights,
+    )
+    trained = train(
+        system, opened, out=out, options=options, progress=progress_for_terminal(), provenance=start.provenance()
+    )
+    if not trained.result.finished:
+        raise typer.Exit(INTERRUPTED)
+    if trained.judgement is not None:
+        show_trained(trained, trained.judgement, opened, as_json)
+    return trained
+
+
+def progress_for_terminal() -> Progress:
+    """A bar where a person watches, lines where a file does."""
+    return RichProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def show_trained(trained: Trained, judgement: Judgement, data: SplitData, as_json: bool) -> None:
+    """The numbers, and where everything is."""
+    places = {
+        "model": trained.folder / MODEL_FILE,
+        "metrics": trained.folder / METRICS_FILE,
+        "predictions": trained.folder / PREDICTIONS_FILE,
+        "report": trained.folder / REPORT_FILE,
+    }
+    if as_json:
+        run = {"folder": str(trained.folder), "seconds": trained.result.seconds, "steps": trained.result.steps}
+        files = {name: str(place) for name, place in places.items()}
+        show_json({**judgement.to_dict(), "run": run, "files": files, "findings": data.findings})
+        return
+    show_judgement(judgement)
+    for name, place in places.items():
+        print(f"{name + ':':<13}{place}")
+
+
+def show_judgement(judgement: Judgement) -> None:
+    """The numbers as tables."""
+    data, evaluation = judgement.data, judgement.evaluation
+    show_table(*_metrics_table(evaluation), title=f"{data.name}, split {data.split}, {len(data)} images")
+    show_table(*_class_table(evaluation))
+    if judgement.cost is not None:
+        cost = asdict(judgement.cost)
+        print(_cost_line(cost))
+
+
+def _metrics_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
+    metrics = evaluation.result.metrics()
+    return [f">{name}" for name in metrics], [[share(value) for value in metrics.values()]]
+
+
+def _class_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [found.name, share(found.ap), share(found.ap50), share(found.ap75), str(found.objects), str(found.detections)]
+        for found in evaluation.result.per_class
+    ]
+    return ["class", ">AP", ">AP50", ">AP75", ">objects", ">detections"], rows
+
+
+def _cost_line(cost: Mapping[str, Any]) -> str:
+    memory = "" if cost["peak_memory_mb"] is None else f", {cost['peak_memory_mb']:.0f} MB"
+    return (
+        f"{cost['parameters'] / 1e6:.1f} million parameters, {cost['flops'] / 1e9:.1f} GFLOP, "
+        f"{cost['milliseconds']:.1f} ms an image ({cost['device']}, {cost['threads']} threads, {cost['precision']}){memory}"
+    )
+
+
+def _add(settings: dict[str, object], more: Mapping[str, object], option: str) -> None:
+    for name in more:
+        if name in settings:
+            raise ConfigError(f"{option} and --set {name}=... both give {name}", cure="keep one of the two")
+    settings.update(more)

@@ -1,0 +1,64 @@
+"""``sightline train``: from a folder of labelled images to a judged detector."""
+
+from typing import Annotated
+
+import typer
+
+from sightline.cli import options
+
+
+def train_command(
+    data: options.Data,
+    model: options.Model = "faster_rcnn",
+    backbone: options.Backbone = None,
+    backbone_weights: options.BackboneWeights = None,
+    weights: options.Weights = None,
+    epochs: Annotated[
+        float | None, typer.Option(metavar="N", help="Passes over the training split. Default: the model's recipe.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="N", help="Wall time instead; the learning rate follows the clock.")
+    ] = None,
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
+    train_split: Annotated[str, typer.Option(metavar="NAME", help="Split to learn from.")] = "train",
+    val_split: Annotated[str, typer.Option(metavar="NAME", help="Split that decides which weights are best.")] = "val",
+    test_split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Split for the final judgement. Default: test, or else val.")
+    ] = None,
+    assignments: options.Assignments = None,
+    out: options.Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    devices: Annotated[int, typer.Option(metavar="N", help="Devices on each machine.")] = 1,
+    nodes: Annotated[int, typer.Option(metavar="N", help="Machines.")] = 1,
+    strategy: Annotated[str, typer.Option(metavar="NAME", help="Of several devices: auto, ddp or fsdp.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="auto (bf16-mixed where it is fast), 32, bf16-mixed or 16-mixed.")
+    ] = "auto",
+    workers: options.Workers = None,
+    validate_every: Annotated[int, typer.Option(metavar="N", help="Epochs between validations.")] = 1,
+    as_json: options.Json = False,
+) -> None:
+    """Train a model on your images, judge it on held-out ones, and write a report."""
+    from sightline.cli.session import Start, run_training
+    from sightline.training.options import TrainOptions
+    from sightline.workflow import Splits
+
+    training = TrainOptions(
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch,
+        seed=seed,
+        precision=precision,  # type: ignore[arg-type]  # TrainOptions checks it
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        strategy=strategy,
+        workers=workers,
+        resume=resume,
+        validate_every=validate_every,
+    )
+    start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)
+    run_training(start, data, Splits(train_split, val_split, test_split), training, out=out, as_json=as_json)

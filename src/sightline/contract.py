@@ -1,0 +1,265 @@
+"""What every system promises, and all that the upper floors know of one.
+
+A *system* is a model plus a recipe. The model answers ``predict(images)``; evaluation, command line, web and report use
+nothing else. A neural system has three further verbs, ``forward``, ``loss`` and ``decode``, one return type each, and
+nothing in them depends on ``self.training``. The recipe says how the system learns, as stages that one runner runs,
+shows, checkpoints and resumes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
+
+import torch
+from torch import Tensor, nn
+
+from sightline.structures import Classes, Detections, ImageBatch, Target
+from sightline.transforms.pipeline import Transform
+from sightline.transforms.preparation import Preparation
+
+Task = Literal["classification", "localisation", "detection", "segmentation", "generation"]
+StepKind = Literal["boxes", "heat-map", "crops", "cells", "links", "tokens", "curve"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One thing that happened inside a system, as data that explain/ and web/ draw.
+
+    Args:
+        title: what this step is, in the paper's words.
+        sentence: one sentence on what is seen.
+        kind: how to draw it.
+        tensors: what is drawn, by name; coordinates in pixels of the image that went in.
+    """
+
+    title: str
+    sentence: str
+    kind: StepKind
+    tensors: dict[str, Tensor]
+
+
+Raw = TypeVar("Raw")
+Result = TypeVar("Result")
+
+
+class System(ABC, Generic[Result]):
+    """Anything that looks at images and answers: HOG and DPM as well as DETR.
+
+    Attributes:
+        name: the name in the catalogue.
+        task: what kind of answer it gives; it picks the evaluator.
+        classes: the classes that it answers with.
+    """
+
+    name: ClassVar[str]
+    task: ClassVar[Task]
+    classes: Classes
+
+    @abstractmethod
+    def predict(self, images: Tensor | Sequence[Tensor]) -> list[Result]:
+        """One result an image, in pixels of the images that went in.
+
+        Args:
+            images: a list of (3, H, W) RGB tensors of any sizes, uint8 or float in 0..1; one such tensor; or a batch
+                (B, 3, H, W).
+        """
+
+    @abstractmethod
+    def recipe(self) -> "Recipe":
+        """How this system learns, with its paper's settings."""
+
+
+Detector = System[Detections]
+
+
+class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
+    """A system that is one differentiable network.
+
+    ``forward`` gives a dataclass of the system's own with named intermediates; ``loss`` gives the named losses of a
+    batch; ``decode`` turns the intermediates into results. Their behaviour does not depend on ``self.training``.
+
+    Attributes:
+        config: the frozen dataclass that describes the system.
+        preparation: how images become a batch; saved with the model.
+    """
+
+    config: Any
+    preparation: Preparation
+
+    @abstractmethod
+    def forward(self, batch: ImageBatch) -> Raw:
+        """The named intermediates of a prepared batch."""
+
+    @abstractmethod
+    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """The losses of a prepared batch by name, each a scalar; their sum is what training minimises.
+
+        Args:
+            batch: prepared images.
+            targets: one an image, in pixels of the batch.
+        """
+
+    @abstractmethod
+    def decode(self, raw: Raw, batch: ImageBatch) -> list[Result]:
+        """Results in pixels of the images that went in, one an image."""
+
+    def steps(self, raw: Raw, batch: ImageBatch) -> tuple[Step, ...]:
+        """What happened inside, in order; systems override this to be explained."""
+        del raw, batch
+        return ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @final
+    def prepare(self, images: Tensor | Sequence[Tensor]) -> ImageBatch:
+        """The images as a batch on this system's device."""
+        if isinstance(images, Tensor) and images.ndim == 3:
+            images = [images]
+        device = self.device
+        return self.preparation.batch([image.to(device) for image in images])
+
+    @final
+    def predict(self, images: Tensor | Sequence[Tensor]) -> list[Result]:
+        """``decode(forward(prepare(images)))`` without gradients and in evaluation mode."""
+        if len(images) == 0:
+            return []
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                batch = self.prepare(images)
+                return self.decode(self(batch), batch)
+        finally:
+            self.train(was_training)
+
+    def for_prediction(self, precision: Literal["fp32", "bf16"] = "fp32") -> Self:
+        """A copy that only predicts, faster: systems fold, fuse and convert what they can; the default changes nothing.
+
+        Args:
+            precision: ``bf16`` computes the network in bfloat16; boxes and scores stay float32.
+        """
+        del precision
+        return self
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """What moves the parameters.
+
+    Args:
+        kind: ``sgd`` with momentum, or ``adamw``.
+        lr: peak learning rate for the stage's batch size.
+        momentum: of SGD.
+        betas: of AdamW.
+        weight_decay: on matrices and filters; never on biases and norms.
+    """
+
+    kind: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.02
+    momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate as a share of its peak over the stage.
+
+    Args:
+        kind: ``step``, ``cosine`` or ``constant``.
+        warmup_steps: optimiser steps of linear warm-up.
+        warmup_start: share of the peak at the first step.
+        milestones: shares of the stage at which ``step`` multiplies by ``gamma``.
+        gamma: of ``step``.
+        final: share of the peak at which ``cosine`` ends.
+    """
+
+    kind: Literal["step", "cosine", "constant"] = "step"
+    warmup_steps: int = 500
+    warmup_start: float = 1e-3
+    milestones: tuple[float, ...] = (8 / 12, 11 / 12)
+    gamma: float = 0.1
+    final: float = 0.0
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that learn otherwise than the rest.
+
+    Args:
+        pattern: regular expression searched in the parameter's name.
+        lr_scale: factor on the learning rate; 0 freezes.
+    """
+
+    pattern: str
+    lr_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class GradientStage:
+    """A stage that follows gradients.
+
+    Args:
+        name: shown in the log and in checkpoints.
+        epochs: passes over the training split.
+        batch_size: images an optimiser step sees, over all devices and accumulated batches.
+        accumulate: equal parts that a batch is computed in.
+        optimiser: what moves the parameters.
+        schedule: the learning rate over the stage.
+        groups: parameters that learn otherwise; the first match counts.
+        loss: name of the system's method that gives the named losses.
+        augmentation: transforms of each training sample, in order.
+        clip_norm: largest norm of the whole gradient, or None.
+        clip_value: largest absolute gradient, or None.
+        ema: decay of the exponential moving average that is evaluated and kept, or None.
+    """
+
+    name: str = "train"
+    epochs: float = 12
+    batch_size: int = 2
+    accumulate: int = 1
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    groups: tuple[ParameterGroup, ...] = ()
+    loss: str = "loss"
+    augmentation: tuple[Transform, ...] = ()
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    ema: float | None = None
+
+
+@dataclass(frozen=True)
+class FitStage:
+    """A stage that is solved rather than followed: SVMs, least squares, hard-negative mining.
+
+    Args:
+        name: shown in the log and in checkpoints.
+        fit: changes the system in place; gets the system, the training samples as a sequence, and the seed.
+    """
+
+    name: str
+    fit: Callable[[Any, Sequence[Any], int], None]
+
+
+Stage = GradientStage | FitStage
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The stages by which a system learns, in order.
+
+    Args:
+        stages: at least one.
+        source: where the settings come from (paper and section).
+    """
+
+    stages: tuple[Stage, ...]
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("a recipe needs at least one stage")

@@ -1,0 +1,1 @@
+"""From files to samples: decoding, formats, data sets and made scenes."""

@@ -1,0 +1,77 @@
+"""COCO's three ways to write a mask (polygons, uncompressed and compressed run lengths) to and from pixels.
+
+hotcoco does the work with the rules of pycocotools; here are the checks that it leaves to its caller.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from hotcoco import mask as rle
+from torch import Tensor
+
+from sightline.errors import DataError
+from sightline.structures import Size
+
+_FARTHEST = 1e5
+"""Polygon points beyond this many pixels are refused: rasterising walks along every edge."""
+
+
+def decode_segmentation(segmentation: Any, size: Size) -> Tensor:
+    """The mask of one object.
+
+    Args:
+        segmentation: a list of polygons [x1, y1, x2, y2, ...] in pixels, whose union is the object; or
+            ``{"size": [H, W], "counts": ...}`` with run lengths down the columns as a list, or as COCO's string.
+        size: (H, W) of the image.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        DataError: not such a thing, or of another image size; the caller knows the place and adds it.
+    """
+    height, width = size
+    try:
+        if isinstance(segmentation, dict):
+            runs = _run_lengths(segmentation, size)
+        elif isinstance(segmentation, list) and segmentation:
+            polygons = [_polygon(p) for p in segmentation]
+            runs = rle.merge(rle.fr_py_objects(polygons, height, width))
+        else:
+            raise DataError("a segmentation must be a list of polygons or a run-length dict")
+        return torch.from_numpy(np.ascontiguousarray(rle.decode(runs))).bool()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"the segmentation cannot be decoded ({error})") from error
+
+
+def encode_mask(mask: Tensor) -> dict[str, Any]:
+    """A (H, W) bool mask as COCO's compressed run lengths: ``{"size": [H, W], "counts": text}``."""
+    runs = rle.encode(np.asfortranarray(mask.cpu().numpy().astype(np.uint8)))
+    return {"size": [int(n) for n in runs["size"]], "counts": runs["counts"].decode("ascii")}
+
+
+def _polygon(points: Any) -> list[float]:
+    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
+        raise DataError("a polygon must be a list of at least three x, y pairs")
+    values = np.asarray(points, dtype=np.float64)
+    if values.ndim != 1 or not np.isfinite(values).all() or np.abs(values).max() > _FARTHEST:
+        raise DataError("a polygon must consist of finite pixel coordinates")
+    return points
+
+
+def _run_lengths(segmentation: dict[str, Any], size: Size) -> dict[str, Any]:
+    if segmentation.get("size") != list(size):
+        raise DataError(
+            f"the run lengths are for an image of size {segmentation.get('size')}, but this one has {list(size)}",
+            cause="the image was resized or turned after it was annotated",
+        )
+    counts = segmentation.get("counts")
+    if isinstance(counts, list):
+        if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != size[0] * size[1]:
+            raise DataError("run lengths must be whole numbers that add up to the image's pixels")
+        runs: dict[str, Any] = rle.fr_py_objects({"size": list(size), "counts": counts}, *size)
+        return runs
+    if not isinstance(counts, str):
+        raise DataError("run lengths must be a list of numbers or COCO's string")
+    return {"size": list(size), "counts": counts}

@@ -1,0 +1,1 @@
+"""How good a system is and what it costs: COCO average precision, operating points, cost."""

@@ -1,0 +1,176 @@
+"""What one prediction costs: parameters, floating-point operations, milliseconds and memory.
+
+Departures and meanings, so that figures can be compared:
+
+- *FLOPs* are counted by torch.utils.flop_counter on one forward of the prepared image. A multiply-add is 2; papers
+  that count multiply-adds report half. Only matrix products, convolutions and attention are counted: not resizing,
+  activations, RoI pooling or NMS.
+- *Milliseconds* are of ``predict`` on one image that is already in memory: preparation, network and decoding.
+- *Peak memory* on CUDA is the most that PyTorch had allocated, weights included. On a CPU it is by how much the
+  resident memory of the process grew during one prediction, weights not included: memory that earlier work left with
+  the allocator is given back first (malloc_trim) and the kernel's high-water mark is reset. Only Linux with glibc can
+  do that; elsewhere the peak is ``None``.
+"""
+
+import ctypes
+import gc
+import platform
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from sightline.contract import NeuralSystem
+from sightline.structures import Size
+
+WARM_UP = 3
+"""Predictions that are made and not timed: the first ones choose algorithms and touch memory."""
+
+_MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one prediction costs.
+
+    Args:
+        parameters: numbers that the network holds as parameters.
+        trainable: those of them that learn.
+        flops: floating-point operations of one forward; a multiply-add is 2.
+        milliseconds: median time of one prediction.
+        quartiles: first and third quartile of that time in milliseconds.
+        peak_memory_mb: peak memory in MB of 10^6 bytes (see the module); None where it cannot be measured.
+        device: what it ran on.
+        threads: CPU threads that PyTorch used.
+        image_size: (H, W) of the image that went in.
+        prepared_size: (H, W) of the batch that the network saw.
+        precision: data type of most parameters.
+        repeats: predictions that were timed.
+    """
+
+    parameters: int
+    trainable: int
+    flops: int
+    milliseconds: float
+    quartiles: tuple[float, float]
+    peak_memory_mb: float | None
+    device: str
+    threads: int
+    image_size: Size
+    prepared_size: Size
+    precision: str
+    repeats: int
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as plain values for JSON."""
+        return asdict(self)
+
+
+def measure_cost(system: NeuralSystem[Any, Any], image: Tensor, *, repeats: int = 20) -> Cost:
+    """What predicting one image costs here and now.
+
+    Args:
+        system: as it is meant to be used, on its device and in its precision.
+        image: (3, H, W) RGB, uint8 or float in 0..1.
+        repeats: timed predictions, at least 1; three more go before.
+
+    Raises:
+        ValueError: fewer than one repeat.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    device = system.device
+    batch = system.prepare([image])
+    peak = _peak_memory(system, image)
+    first, median, third = np.percentile(_times(system, image, repeats), [25, 50, 75])
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in system.parameters()),
+        trainable=sum(parameter.numel() for parameter in system.parameters() if parameter.requires_grad),
+        flops=count_flops(system, image),
+        milliseconds=float(median),
+        quartiles=(float(first), float(third)),
+        peak_memory_mb=peak,
+        device=_device_name(device),
+        threads=torch.get_num_threads(),
+        image_size=(image.shape[1], image.shape[2]),
+        prepared_size=(batch.images.shape[2], batch.images.shape[3]),
+        precision=_precision(system),
+        repeats=repeats,
+    )
+
+
+def count_flops(system: NeuralSystem[Any, Any], image: Tensor) -> int:
+    """Floating-point operations of one forward of an image, (3, H, W), after preparation; a multiply-add is 2."""
+    was_training = system.training
+    system.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            system(system.prepare([image]))
+    finally:
+        system.train(was_training)
+    return int(counter.get_total_flops())
+
+
+def _times(system: NeuralSystem[Any, Any], image: Tensor, repeats: int) -> list[float]:
+    """Milliseconds of each prediction after the warm-up."""
+    times = []
+    for _ in range(WARM_UP + repeats):
+        _synchronise(system.device)
+        start = time.perf_counter()
+        system.predict([image])
+        _synchronise(system.device)
+        times.append((time.perf_counter() - start) * 1e3)
+    return times[WARM_UP:]
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peak_memory(system: NeuralSystem[Any, Any], image: Tensor) -> float | None:
+    """Peak memory of one prediction in MB, or None where it cannot be measured."""
+    gc.collect()
+    if system.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(system.device)
+        system.predict([image])
+        return torch.cuda.max_memory_allocated(system.device) / _MEGABYTE
+    if system.device.type != "cpu" or platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return None
+    ctypes.CDLL(None).malloc_trim(0)
+    try:
+        # 5 resets the high-water mark of resident memory (proc(5), clear_refs).
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        # Some containers forbid it; without the reset an earlier peak would be reported.
+        return None
+    before = _resident("VmRSS")
+    system.predict([image])
+    return max(0, _resident("VmHWM") - before) / _MEGABYTE
+
+
+def _resident(field: str) -> int:
+    """Bytes that /proc/self/status gives for a field in kB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}")
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return device.type
+
+
+def _precision(system: NeuralSystem[Any, Any]) -> str:
+    counts: Counter[torch.dtype] = Counter()
+    for parameter in system.parameters():
+        counts[parameter.dtype] += parameter.numel()
+    return str(counts.most_common(1)[0][0]).removeprefix("torch.") if counts else "none"

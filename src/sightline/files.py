@@ -1,0 +1,53 @@
+"""Writing files so that a crash at any moment leaves the old file or the new one, never half of one."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk (Windows cannot and need not)."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` make a file beside ``path``, flush it, and put it in the place of ``path`` in one move.
+
+    Args:
+        path: the file to make or replace; its folder exists.
+        write: writes the whole content to the path that it is given.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; ``path`` is as it was.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(beside)
+        sync_file(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a whole file in one move; text as UTF-8. Raises ``OSError`` as :func:`replace_atomically` does."""
+    data = content.encode() if isinstance(content, str) else content
+
+    def write(beside: Path) -> None:
+        beside.write_bytes(data)
+
+    replace_atomically(path, write)

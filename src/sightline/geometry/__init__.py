@@ -1,0 +1,1 @@
+"""Geometry: pure functions on tensors, without state: boxes, IoU, coding, anchors, suppression, regions."""

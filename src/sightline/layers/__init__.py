@@ -1,0 +1,1 @@
+"""Blocks with three users or more."""

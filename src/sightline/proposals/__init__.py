@@ -1,0 +1,1 @@
+"""Where objects may be: anything that gives class-free boxes."""

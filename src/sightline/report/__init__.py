@@ -1,0 +1,1 @@
+"""Pictures, plots and one-file reports of what evaluation and training found."""

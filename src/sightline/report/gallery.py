@@ -1,0 +1,182 @@
+"""Which pictures a report shows: the best, the worst and some at random, truth and prediction side by side.
+
+An image is scored by its F1 at overlap 0.5: twice the right detections over detections and objects together, with the
+detections at or above the score threshold that serves the whole data set best; ignored objects and the detections on
+them do not count. Among equal F1 the mean overlap of the right detections decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sightline.evaluation.evaluate import Evaluation, LabelledImages
+from sightline.report.draw import class_colours, draw, encode, side_by_side
+from sightline.structures import Sample
+
+Kind = Literal["best", "worst", "random"]
+
+LARGEST_SIDE = 440
+"""Pixels of the longer side of each half of a picture."""
+
+LARGEST_FILE = 60_000
+"""Bytes of a picture; the JPEG quality goes down until it fits."""
+
+DEFAULT_THRESHOLD = 0.5
+"""Score from which detections are shown where no detection is right, so that no threshold is best."""
+
+_QUALITIES = (88, 80, 70, 60, 50, 40, 30)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a report.
+
+    Args:
+        kind: why it was chosen.
+        image_id: of the image.
+        jpeg: truth at the left and predictions at the right, as a JPEG file.
+        f1: score of the image, in 0..1.
+        overlap: mean IoU of the right detections; 0 without any.
+        objects: objects to find.
+        found: those of them that were found.
+        wrong: detections at or above the threshold that found nothing.
+    """
+
+    kind: Kind
+    image_id: int
+    jpeg: bytes
+    f1: float
+    overlap: float
+    objects: int
+    found: int
+    wrong: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """An image's detections at the threshold against its truth."""
+
+    index: int
+    f1: float
+    overlap: float
+    objects: int
+    found: int
+    wrong: int
+
+
+def shown_threshold(evaluation: Evaluation) -> float:
+    """The score from which detections are shown and counted in pictures."""
+    threshold = evaluation.operating_point.threshold
+    return DEFAULT_THRESHOLD if np.isnan(threshold) else threshold
+
+
+def gallery(evaluation: Evaluation, data: LabelledImages, count: int = 4, seed: int = 0) -> tuple[Picture, ...]:
+    """Best, worst and random pictures, no image twice.
+
+    Args:
+        evaluation: of ``data``, in its order.
+        data: the images.
+        count: pictures of each kind at most.
+        seed: of the random choice.
+
+    Raises:
+        DataError: an image that cannot be read.
+    """
+    threshold = shown_threshold(evaluation)
+    scored = [_scored(evaluation, index, threshold) for index in range(len(evaluation.targets))]
+    return tuple(_picture(kind, score, evaluation, data, threshold) for kind, score in _chosen(scored, count, seed))
+
+
+def _scored(evaluation: Evaluation, index: int, threshold: float) -> _Scored:
+    # Lower scores never take an object from higher ones, so the matches of all detections hold for these as well.
+    matches = evaluation.matches[index]
+    kept = (evaluation.detections[index].scores >= threshold).numpy()
+    right = matches.correct & kept
+    shown = int((matches.counted & kept).sum())
+    objects = int((~evaluation.targets[index].ignore).sum())
+    found = int(right.sum())
+    return _Scored(
+        index,
+        f1=2 * found / (shown + objects) if shown + objects else 1.0,
+        overlap=float(matches.overlap[right].mean()) if found else 0.0,
+        objects=objects,
+        found=found,
+        wrong=shown - found,
+    )
+
+
+def _chosen(scored: Sequence[_Scored], count: int, seed: int) -> list[tuple[Kind, _Scored]]:
+    # An image without objects and detections is right, but there is nothing to see on it: it comes last among equals.
+    ranked = sorted(scored, key=lambda s: (-s.f1, -s.overlap, -s.objects, s.index))
+    best = ranked[:count]
+    worst = ranked[count:][::-1][:count]
+    rest = sorted(ranked[count : len(ranked) - len(worst)], key=lambda s: s.index)
+    drawn = np.random.default_rng(seed).permutation(len(rest))[:count]
+    groups: tuple[tuple[Kind, list[_Scored]], ...] = (
+        ("best", best),
+        ("worst", worst),
+        ("random", [rest[place] for place in sorted(drawn)]),
+    )
+    return [(kind, score) for kind, group in groups for score in group]
+
+
+def _picture(kind: Kind, score: _Scored, evaluation: Evaluation, data: LabelledImages, threshold: float) -> Picture:
+    sample = data[score.index]
+    halves = [
+        _truth(sample, evaluation, score.index, threshold),
+        _prediction(sample, evaluation, score.index, threshold),
+    ]
+    sheet = side_by_side(halves, [f"truth: {score.objects}", f"predicted: {score.found} right, {score.wrong} wrong"])
+    image_id = evaluation.image_ids[score.index]
+    return Picture(kind, image_id, _small_jpeg(sheet), score.f1, score.overlap, score.objects, score.found, score.wrong)
+
+
+def _truth(sample: Sample, evaluation: Evaluation, index: int, threshold: float) -> Tensor:
+    """The truth, with broken lines around what was missed."""
+    target = evaluation.targets[index]
+    kept = (evaluation.detections[index].scores >= threshold).numpy()
+    matches = evaluation.matches[index]
+    missed = np.ones(len(target), dtype=np.bool_)
+    missed[matches.object_of[matches.correct & kept]] = False
+    names = [
+        f"({evaluation.classes.names[label]})" if ignored else evaluation.classes.names[label]
+        for label, ignored in zip(target.labels.tolist(), target.ignore.tolist(), strict=True)
+    ]
+    return _drawn(sample.image, target.boxes, names, None, labels=target.labels, dashed=missed.tolist())
+
+
+def _prediction(sample: Sample, evaluation: Evaluation, index: int, threshold: float) -> Tensor:
+    """The detections at or above the threshold, with broken lines around what is wrong."""
+    detections = evaluation.detections[index].above(threshold)
+    matches = evaluation.matches[index]
+    wrong = (matches.counted & ~matches.correct)[: len(detections)].tolist()
+    names = [evaluation.classes.names[label] for label in detections.labels.tolist()]
+    return _drawn(sample.image, detections.boxes, names, detections.scores, labels=detections.labels, dashed=wrong)
+
+
+def _drawn(
+    image: Tensor, boxes: Tensor, names: Sequence[str], scores: Tensor | None, *, labels: Tensor, dashed: Sequence[bool]
+) -> Tensor:
+    """The picture at the size of the report, small ones enlarged, with boxes: drawn last, so that lines stay sharp."""
+    if image.dtype != torch.uint8:
+        image = (image * 255).round().clamp(0, 255).to(torch.uint8)
+    height, width = image.shape[1:]
+    scale = LARGEST_SIDE / max(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    resized = F.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)[0].round().to(torch.uint8)
+    factor = torch.tensor([size[1] / width, size[0] / height] * 2)
+    return draw(resized, boxes * factor, names, scores, colours=class_colours(labels), dashed=dashed)
+
+
+def _small_jpeg(image: Tensor) -> bytes:
+    data = b""
+    for quality in _QUALITIES:
+        data = encode(image, "JPEG", quality)
+        if len(data) <= LARGEST_FILE:
+            break
+    return data

@@ -1,0 +1,1 @@
+"""One readable loop: options, stages, optimisers, schedules, checkpoints and the run folder."""

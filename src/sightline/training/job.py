@@ -1,0 +1,148 @@
+"""What a run has at hand: its system, data, devices, folder and clock; and the two things that touch the disk."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from sightline.contract import NeuralSystem
+from sightline.model_file import tensors_of, write_model
+from sightline.structures import Sample
+from sightline.training.checkpoints import Checkpoint, write_checkpoint
+from sightline.training.history import Row, describe_row, read_history, write_history
+from sightline.training.loader import Loading
+from sightline.training.options import TrainOptions
+from sightline.training.progress import Progress
+from sightline.training.run_folder import RunFolder
+from sightline.training.state import TrainState
+from sightline.training.stopping import StopRequest
+from sightline.training.validation import Evaluate, score_of
+
+SAVE_EVERY = 300.0
+"""Seconds after which a run is saved between validations."""
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """What a run learns from and is judged by.
+
+    Args:
+        train: the training split.
+        val: the validation split, or None.
+        provenance: licence and origin of the data and of the weights that the run starts from; goes into model files.
+    """
+
+    train: Sequence[Sample]
+    val: Sequence[Sample] | None
+    provenance: str = ""
+
+
+class Timer:
+    """Wall time that a run has used, over all its resumptions.
+
+    Args:
+        clock: gives seconds.
+        used: seconds that were used before.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, used: float = 0.0) -> None:
+        self._clock = clock
+        self._start = clock() - used
+
+    def seconds(self) -> float:
+        """Seconds used."""
+        return self._clock() - self._start
+
+    def add(self, seconds: float) -> None:
+        """Count seconds that were used before a resumption."""
+        self._start -= seconds
+
+
+@dataclass(frozen=True)
+class Job:
+    """What does not change during a run.
+
+    Args:
+        system: what learns.
+        data: what it learns from, as it was passed in.
+        train: loads the training split.
+        val: loads the validation split, or None.
+        options: what the person decided.
+        fabric: devices and precision.
+        run: the folder.
+        evaluate: gives the metrics, or None.
+        progress: what the person sees.
+        timer: wall time.
+        stop: whether to end early.
+    """
+
+    system: NeuralSystem[Any, Any]
+    data: TrainData
+    train: Loading
+    val: Loading | None
+    options: TrainOptions
+    fabric: Fabric
+    run: RunFolder
+    evaluate: Evaluate | None
+    progress: Progress
+    timer: Timer
+    stop: StopRequest
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes, evaluates and reports."""
+        return self.fabric.is_global_zero
+
+    def log(self, text: str) -> None:
+        """A line for the person and for log.txt."""
+        if self.leads:
+            self.progress.log(text)
+            self.run.log(text)
+
+    def save(self, state: TrainState, **parts: Mapping[str, Tensor]) -> TrainState:
+        """Write the checkpoint: the system's tensors and further parts; returns the state with the time it took."""
+        began = self.timer.seconds()
+        state = replace(state, seconds=began, saved_at=began)
+        if self.leads:
+            write_checkpoint(self.run.last, Checkpoint(state, {"model": tensors_of(self.system), **parts}))
+        return replace(state, saving_seconds=self.timer.seconds() - began)
+
+    def judge(
+        self, state: TrainState, judged: NeuralSystem[Any, Any], row: Row, losses: Mapping[str, float]
+    ) -> TrainState:
+        """Measure a system, add a row to the history, and keep the system if it is the best so far.
+
+        Args:
+            state: where the run stands.
+            judged: the system with the weights that count (the average where there is one).
+            row: the row's columns so far.
+            losses: of the validation split, by name; they join the row.
+        """
+        metrics: dict[str, float] = {}
+        if self.evaluate is not None and self.data.val is not None:
+            metrics = {name: float(value) for name, value in self.evaluate(judged, self.data.val).items()}
+        if losses:
+            row |= {"val/total": sum(losses.values()), **{f"val/{name}": value for name, value in losses.items()}}
+        row |= metrics
+        write_history(self.run.history, [*read_history(self.run.history)[: state.rows], row])
+        self.log(describe_row(row))
+        state = replace(state, rows=state.rows + 1)
+        score = score_of(metrics, losses)
+        if score is not None and state.best is not None and score <= state.best:
+            return state
+        kept = metrics or {name: value for name, value in row.items() if isinstance(value, float)}
+        stage = f"{row['stage']}, epoch {row['epoch']}"
+        write_model(self.run.best, judged, stage=stage, metrics=kept, provenance=self.data.provenance)
+        return replace(state, best=score, best_step=state.step, best_metrics=kept)
+
+    def mean_over_processes(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The mean of each value over all processes, which must have the same names."""
+        if self.fabric.world_size == 1 or not values:
+            return dict(values)
+        local = torch.tensor(list(values.values()), dtype=torch.float64, device=self.fabric.device)
+        reduced = self.fabric.all_reduce(local, reduce_op="mean")
+        return dict(zip(values, torch.as_tensor(reduced).tolist(), strict=True))

@@ -1,0 +1,217 @@
+"""Which images a step sees and how they are loaded, as pure functions of (seed, position in the stage).
+
+The training split is read as one endless stream: epoch after epoch, each in an order of its own. A step takes the next
+``batch_size`` images of the stream, so that every batch is full and each epoch shows each image once. Order comes from
+(seed, epoch), an image's augmentation from (seed, epoch, index), so that nothing depends on the number of workers or on
+where a run was resumed.
+"""
+
+import itertools
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from sightline.errors import SightlineError
+from sightline.runtime import usable_cores
+from sightline.structures import ImageBatch, Sample, Target
+from sightline.transforms.pipeline import Transform, apply
+from sightline.transforms.preparation import Preparation
+
+MOST_WORKERS = 8
+_PREFETCH = 4
+
+
+class TrainBatch:
+    """Prepared images with their targets: what one forward pass of training sees.
+
+    Not a dataclass on purpose: mixed precision casts every tensor that it finds in one, and boxes must stay float32.
+
+    Args:
+        images: the batch.
+        targets: one an image, in pixels of the batch.
+        names: what to call the images in messages.
+    """
+
+    __slots__ = ("images", "names", "targets")
+
+    def __init__(self, images: ImageBatch, targets: tuple[Target, ...], names: tuple[str, ...]) -> None:
+        self.images = images
+        self.targets = targets
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def to(self, device: torch.device) -> "TrainBatch":
+        """The same batch on another device."""
+        if self.images.images.device == device:
+            return self
+        return TrainBatch(self.images.to(device), tuple(t.to(device) for t in self.targets), self.names)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Who sees what, when.
+
+    Args:
+        seed: of order and augmentation.
+        images: in the training split.
+        batch_size: images an optimiser step sees, over all processes.
+        accumulate: equal parts a process computes its share in.
+        rank: this process.
+        processes: of them all.
+    """
+
+    seed: int
+    images: int
+    batch_size: int
+    accumulate: int = 1
+    rank: int = 0
+    processes: int = 1
+
+    def positions(self, step: int, part: int) -> list[int]:
+        """Positions in the stream that this process sees in one part of a step."""
+        size = self.batch_size // (self.accumulate * self.processes)
+        first = step * self.batch_size + (part * self.processes + self.rank) * size
+        return list(range(first, first + size))
+
+    def epochs_done(self, step: int) -> int:
+        """Whole epochs that lie behind after ``step`` steps."""
+        return step * self.batch_size // self.images
+
+
+def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
+    """The order of an epoch: a permutation of 0..images-1 drawn from (seed, epoch)."""
+    return np.random.default_rng(np.random.SeedSequence((seed, epoch))).permutation(images)
+
+
+def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The random numbers of one image in one epoch."""
+    return np.random.default_rng(np.random.SeedSequence((seed, epoch, index)))
+
+
+@dataclass
+class _PreparedBatches(Dataset[TrainBatch | SightlineError]):
+    """A list of stream positions in, a prepared batch out; runs in the workers.
+
+    An error that is an answer is returned instead of raised, since the loader would bury it in its own traceback.
+    """
+
+    samples: Sequence[Sample]
+    preparation: Preparation
+    augmentation: tuple[Transform, ...]
+    seed: int | None
+    _orders: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __getitem__(self, positions: list[int]) -> TrainBatch | SightlineError:
+        try:
+            samples = [self._sample(position) for position in positions]
+        except SightlineError as error:
+            return error
+        images = self.preparation.stack(
+            [self.preparation.image(sample.image) for sample in samples], [sample.target.size for sample in samples]
+        )
+        pixels = images.images.contiguous(memory_format=torch.channels_last)
+        targets = tuple(self.preparation.target(sample.target) for sample in samples)
+        names = tuple(sample.path or f"image {sample.image_id}" for sample in samples)
+        return TrainBatch(images.with_images(pixels), targets, names)
+
+    def _sample(self, position: int) -> Sample:
+        if self.seed is None:
+            return self.samples[position]
+        epoch, place = divmod(position, len(self.samples))
+        if epoch not in self._orders:
+            self._orders.clear()
+            self._orders[epoch] = epoch_order(self.seed, epoch, len(self.samples))
+        index = int(self._orders[epoch][place])
+        return apply(self.augmentation, self.samples[index], sample_rng(self.seed, epoch, index))
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The endless sequence of position lists, part by part, from a step on."""
+
+    sampling: Sampling
+    start: int
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in itertools.count(self.start):
+            for part in range(self.sampling.accumulate):
+                yield self.sampling.positions(step, part)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How samples become batches.
+
+    Args:
+        samples: images with their truth.
+        preparation: the system's own.
+        workers: processes that load; 0 loads in this one.
+    """
+
+    samples: Sequence[Sample]
+    preparation: Preparation
+    workers: int
+
+    def training_batches(
+        self, augmentation: tuple[Transform, ...], sampling: Sampling, start: int
+    ) -> Iterator[list[TrainBatch]]:
+        """Endlessly, from step ``start`` on: the parts of one step for this process."""
+        batches = _PreparedBatches(self.samples, self.preparation, augmentation, sampling.seed)
+        loaded = iter(_load(batches, _Steps(sampling, start), self.workers))
+        while True:
+            yield [_answer(next(loaded)) for _ in range(sampling.accumulate)]
+
+    def validation_batches(self, size: int) -> Iterator[TrainBatch]:
+        """Every sample once, in order and unchanged, ``size`` at a time."""
+        batches = _PreparedBatches(self.samples, self.preparation, (), None)
+        count = len(self.samples)
+        positions = [list(range(first, min(first + size, count))) for first in range(0, count, size)]
+        for batch in _load(batches, positions, min(self.workers, len(positions))):
+            yield _answer(batch)
+
+
+def sensible_workers(processes_here: int = 1) -> int:
+    """Loading processes for the cores of this machine: half of them, but none on a single core."""
+    cores = usable_cores() // processes_here
+    return 0 if cores < 2 else min(MOST_WORKERS, cores // 2)
+
+
+def _load(
+    batches: _PreparedBatches, positions: "_Steps | list[list[int]]", workers: int
+) -> DataLoader[TrainBatch | SightlineError]:
+    return DataLoader(
+        batches,
+        sampler=positions,  # lists of positions instead of single ones
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        worker_init_fn=_start_worker,
+        prefetch_factor=_PREFETCH if workers else None,
+        # A generator of its own: the loader would otherwise draw from the one that the systems draw from.
+        generator=torch.Generator(),
+    )
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def _answer(batch: TrainBatch | SightlineError) -> TrainBatch:
+    if isinstance(batch, SightlineError):
+        raise batch
+    return batch
+
+
+def _start_worker(worker: int) -> None:
+    """Leave Ctrl-C to the main process, which finishes its step; but let it end the workers."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)

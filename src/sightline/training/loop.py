@@ -1,0 +1,177 @@
+"""The loop: how one gradient stage runs, from its first step to its last, on one page.
+
+Before every step the run is looked at: is a validation due, is it time to save, is the stage over, does somebody want
+it to stop? All of that is a function of the state and of the clock, so that a run that goes on from a checkpoint does
+what it would have done anyway.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from sightline.contract import GradientStage, NeuralSystem
+from sightline.model_file import tensors_of
+from sightline.training.ema import Ema
+from sightline.training.history import Row
+from sightline.training.job import SAVE_EVERY, Job
+from sightline.training.loader import Sampling
+from sightline.training.optimisers import (
+    build_optimiser,
+    load_optimiser_tensors,
+    optimiser_tensors,
+    set_learning_rate,
+)
+from sightline.training.pace import Pace
+from sightline.training.progress import StepView
+from sightline.training.schedules import learning_rate_share
+from sightline.training.state import TrainState
+from sightline.training.steps import Stepper
+from sightline.training.validation import validation_losses
+
+_SMOOTHING = 0.9
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What changes in a stage beside the state: weights, the optimiser's memory, the average."""
+
+    stage: GradientStage
+    sampling: Sampling
+    optimiser: Optimizer
+    ema: Ema[NeuralSystem[Any, Any]] | None
+    stepper: Stepper
+
+    @classmethod
+    def prepare(
+        cls, job: Job, stage: GradientStage, state: TrainState, tensors: Mapping[str, Mapping[str, Tensor]]
+    ) -> "Learner":
+        """For a stage that begins (no tensors) or goes on (the tensors of a checkpoint)."""
+        fabric = job.fabric
+        sampling = Sampling(
+            seed=job.options.seed,
+            images=len(job.train.samples),
+            batch_size=stage.batch_size,
+            accumulate=stage.accumulate,
+            rank=fabric.global_rank,
+            processes=fabric.world_size,
+        )
+        optimiser = build_optimiser(job.system, stage.optimiser, stage.groups)
+        ema = None if stage.ema is None else Ema(job.system, stage.ema, state.ema_updates)
+        load_optimiser_tensors(optimiser, job.system, tensors.get("optimiser", {}))
+        if ema is not None and "ema" in tensors:
+            ema.network.load_state_dict(tensors["ema"])
+        stepper = Stepper(fabric, stage, job.system, optimiser, ema)
+        stepper.load_scaler_state(state.scaler)
+        return cls(stage, sampling, optimiser, ema, stepper)
+
+    def save(self, job: Job, state: TrainState) -> TrainState:
+        """Write the checkpoint."""
+        parts = {"optimiser": optimiser_tensors(self.optimiser, job.system)}
+        if self.ema is not None:
+            state = replace(state, ema_updates=self.ema.updates)
+            parts["ema"] = tensors_of(self.ema.network)
+        return job.save(replace(state, scaler=self.stepper.scaler_state()), **parts)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is to be done before the next step."""
+
+    progress: float
+    validate: bool
+    save: bool
+    stop: bool
+
+
+def follow_gradients(job: Job, learner: Learner, pace: Pace, state: TrainState) -> tuple[TrainState, bool]:
+    """Run a stage from where ``state`` stands; returns where it ended and whether it was stopped early."""
+    stage, seed = learner.stage, job.options.seed
+    batches = job.train.training_batches(stage.augmentation, learner.sampling, state.step)
+    a_step = 0.0
+    job.system.train()
+    while True:
+        look = _look(job, pace, state)
+        if look.validate:
+            state = learner.save(job, validate(job, learner, state))
+            continue
+        if look.save or look.stop:
+            state = learner.save(job, state)
+        if look.progress >= 1 or look.stop:
+            return state, look.stop
+        began = job.timer.seconds()
+        share = learning_rate_share(stage.schedule, state.step, look.progress)
+        learning_rate = set_learning_rate(learner.optimiser, share)
+        losses = learner.stepper.step(next(batches), seed, state.step)
+        now = job.timer.seconds()
+        state = state.after_step(losses, learning_rate, now, now - began)
+        a_step = _SMOOTHING * a_step + (1 - _SMOOTHING) * (now - began) if a_step else now - began
+        job.progress.step(_view(learner, pace, state, a_step))
+
+
+def _look(job: Job, pace: Pace, state: TrainState) -> Look:
+    """What the first process sees, so that all do the same."""
+    seconds = job.timer.seconds()
+    look = Look(
+        progress=pace.progress(state, seconds),
+        validate=pace.validation_due(state, seconds) and not job.stop.wanted,
+        save=seconds - state.saved_at >= SAVE_EVERY,
+        stop=job.stop.wanted,
+    )
+    return look if job.fabric.world_size == 1 else job.fabric.broadcast(look)
+
+
+def validate(job: Job, learner: Learner, state: TrainState) -> TrainState:
+    """Judge the weights as they are: a row of the history, and the best file if they are the best so far."""
+    began = job.timer.seconds()
+    means = {name: value / state.loss_steps for name, value in state.loss_sums.items()}
+    means = job.mean_over_processes(means)
+    if job.leads:
+        judged = job.system if learner.ema is None else learner.ema.network
+        batch_size = max(1, learner.stage.batch_size // learner.stage.accumulate)
+        losses = {}
+        if job.val is not None:
+            losses = validation_losses(judged, learner.stage.loss, job.val, batch_size, job.fabric)
+        state = job.judge(state, judged, _row(learner, state, means), losses)
+    state = job.fabric.broadcast(state) if job.fabric.world_size > 1 else state
+    ended = job.timer.seconds()
+    return replace(
+        state,
+        seconds=ended,
+        validated_step=state.step,
+        validated_at=ended,
+        validation_seconds=ended - began,
+        loss_sums={},
+        loss_steps=0,
+        loss_seconds=0.0,
+    )
+
+
+def _row(learner: Learner, state: TrainState, means: Mapping[str, float]) -> Row:
+    images = state.loss_steps * learner.stage.batch_size
+    return {
+        "stage": learner.stage.name,
+        "epoch": round(state.step * learner.stage.batch_size / learner.sampling.images, 4),
+        "step": state.step,
+        "lr": state.learning_rate,
+        "seconds": round(state.seconds, 3),
+        "images_per_second": round(images / max(state.loss_seconds, 1e-9), 2),
+        "train/total": sum(means.values()),
+        **{f"train/{name}": value for name, value in means.items()},
+    }
+
+
+def _view(learner: Learner, pace: Pace, state: TrainState, a_step: float) -> StepView:
+    batch_size = learner.stage.batch_size
+    return StepView(
+        stage=learner.stage.name,
+        progress=pace.progress(state, state.seconds),
+        epoch=state.step * batch_size / learner.sampling.images,
+        step=state.step,
+        loss=sum(state.loss_sums.values()) / state.loss_steps,
+        images_per_second=batch_size / max(a_step, 1e-9),
+        learning_rate=state.learning_rate,
+        seconds_left=pace.seconds_left(state, state.seconds, 1 / max(a_step, 1e-9)),
+    )

@@ -1,0 +1,96 @@
+"""What a person decides about a training run, beside the system's own recipe."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sightline.contract import GradientStage, Recipe, Stage
+from sightline.errors import ConfigError
+
+Precision = Literal["auto", "32", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a run is trained.
+
+    Args:
+        epochs: passes over the training split in all, or None for the recipe's own; several stages share them in the
+            recipe's proportion.
+        minutes: wall time of the whole run, validation and saving included, or None; ends the schedule by the clock
+            instead of by epochs.
+        batch_size: images an optimiser step sees over all devices, or None for the recipe's own; the learning rate is
+            scaled in proportion.
+        seed: of order, augmentation and the systems' own draws.
+        precision: of the network's arithmetic; ``auto`` is bf16-mixed where the hardware has it.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        devices: processes on each machine, one a device.
+        nodes: machines.
+        strategy: of Lightning Fabric: ``auto``, ``ddp``, ``fsdp``.
+        workers: processes that load images, or None for a number that suits the cores.
+        resume: go on from the run folder's checkpoint.
+        validate_every: epochs between validations.
+
+    Raises:
+        ConfigError: a value out of range, or two that exclude each other.
+    """
+
+    epochs: float | None = None
+    minutes: float | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    precision: Precision = "auto"
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    workers: int | None = None
+    resume: bool = False
+    validate_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.minutes is not None:
+            raise ConfigError("epochs and minutes both say when training ends", cure="give --epochs or --minutes")
+        for name in ("epochs", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ConfigError(f"{name} must be above 0, got {value}", cure=f"give a positive --{name}")
+        for name, least in (("batch_size", 1), ("devices", 1), ("nodes", 1), ("workers", 0), ("validate_every", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least}, got {value}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be at least 0 and below 2**63, got {self.seed}")
+        if self.precision not in ("auto", "32", "bf16-mixed", "16-mixed"):
+            raise ConfigError(f"unknown precision {self.precision!r}", cure="choose auto, 32, bf16-mixed or 16-mixed")
+
+
+def settle(recipe: Recipe, options: TrainOptions) -> tuple[Stage, ...]:
+    """The recipe's stages with the epochs and the batch size that the options ask for.
+
+    The learning rate follows the batch size linearly (Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.1).
+    """
+    total = sum(stage.epochs for stage in recipe.stages if isinstance(stage, GradientStage))
+    scale = 1.0 if options.epochs is None or total == 0 else options.epochs / total
+    return tuple(
+        _settle(stage, options, scale) if isinstance(stage, GradientStage) else stage for stage in recipe.stages
+    )
+
+
+def _settle(stage: GradientStage, options: TrainOptions, epoch_scale: float) -> GradientStage:
+    epochs = stage.epochs if options.epochs is None else stage.epochs * epoch_scale
+    batch_size = options.batch_size or stage.batch_size
+    optimiser = stage.optimiser
+    if batch_size != stage.batch_size:
+        optimiser = replace(optimiser, lr=optimiser.lr * batch_size / stage.batch_size)
+    return replace(stage, epochs=epochs, batch_size=batch_size, optimiser=optimiser)
+
+
+def require_equal_parts(stage: GradientStage, processes: int) -> None:
+    """Raise ``ConfigError`` unless a batch divides into equal parts over devices and accumulation."""
+    parts = processes * stage.accumulate
+    if stage.batch_size % parts:
+        raise ConfigError(
+            f"a batch of {stage.batch_size} does not divide into {parts} equal parts "
+            f"({processes} processes, accumulate {stage.accumulate})",
+            cure=f"choose a --batch that is a multiple of {parts}",
+        )

@@ -1,0 +1,153 @@
+"""Telling a person how training goes: a bar, plain lines, or nothing."""
+
+import math
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as RichBar
+
+
+@dataclass(frozen=True)
+class StepView:
+    """What there is to see after a step.
+
+    Args:
+        stage: name of the stage.
+        progress: share of the stage that is behind, 0..1.
+        epoch: epochs done in the stage, with fraction.
+        step: optimiser steps done in the stage.
+        loss: mean of the summed losses since the last validation.
+        images_per_second: lately, training alone.
+        learning_rate: the largest of all groups.
+        seconds_left: foreseen, or None.
+    """
+
+    stage: str
+    progress: float
+    epoch: float
+    step: int
+    loss: float
+    images_per_second: float
+    learning_rate: float
+    seconds_left: float | None
+
+    def text(self) -> str:
+        """All of it on one line."""
+        return (
+            f"{self.stage} {self.progress:4.0%}  epoch {self.epoch:.2f}  step {self.step}  loss {self.loss:.4f}  "
+            f"lr {self.learning_rate:.2e}  {self.images_per_second:.1f} images/s  {self.left()} left"
+        )
+
+    def left(self) -> str:
+        """The time left as minutes:seconds or hours:minutes:seconds."""
+        if self.seconds_left is None or not math.isfinite(self.seconds_left):
+            return "--:--"
+        minutes, seconds = divmod(round(self.seconds_left), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
+
+
+class Progress(ABC):
+    """What the loop tells, in a ``with`` block around a run."""
+
+    @abstractmethod
+    def log(self, text: str) -> None:
+        """A line that stays."""
+
+    @abstractmethod
+    def step(self, view: StepView) -> None:
+        """A step is done; called at every one, shown as often as makes sense."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:  # noqa: B027  # only a bar has something to take down
+        """Nothing more will come."""
+
+
+class SilentProgress(Progress):
+    """Shows nothing."""
+
+    def log(self, text: str) -> None:
+        """Nothing."""
+
+    def step(self, view: StepView) -> None:
+        """Nothing."""
+
+
+class PlainProgress(Progress):
+    """A line every so often, where no terminal is.
+
+    Args:
+        every: seconds between lines.
+        stream: where to; default: the standard error.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self, every: float = 10.0, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.every = every
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._shown = -math.inf
+
+    def log(self, text: str) -> None:
+        """The line."""
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def step(self, view: StepView) -> None:
+        """The line, if the last one is long enough ago or the stage is done."""
+        now = self._clock()
+        if now - self._shown >= self.every or view.progress >= 1:
+            self._shown = now
+            self.log(view.text())
+
+
+class RichProgress(Progress):
+    """A bar with the time left, the loss, the learning rate and images/s.
+
+    Args:
+        console: where to; default: the standard error.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._bar = RichBar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[detail]}"),
+            console=console or Console(stderr=True),
+            refresh_per_second=4,
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=1.0, detail="")
+
+    def log(self, text: str) -> None:
+        """The line, above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def step(self, view: StepView) -> None:
+        """Moves the bar."""
+        self._bar.start()
+        detail = (
+            f"epoch {view.epoch:.1f}  loss {view.loss:.3f}  lr {view.learning_rate:.1e}  "
+            f"{view.images_per_second:.1f} images/s  {view.left()} left"
+        )
+        self._bar.update(self._task, completed=view.progress, description=view.stage, detail=detail)
+
+    def stop(self) -> None:
+        """Takes the bar down."""
+        self._bar.stop()

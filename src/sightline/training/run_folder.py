@@ -1,0 +1,190 @@
+"""The folder of one run, and the rule that nothing in it is ever overwritten by another run.
+
+config.json, history.csv, metrics.json, predictions.json, best.safetensors, last/ (exact resume), report.html, log.txt.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from sightline.errors import ConfigError, SightlineError
+from sightline.files import write_atomically
+from sightline.training.checkpoints import has_checkpoint
+
+_LOCK = ".lock"
+_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that one run writes to. Make it with :meth:`create`, close it (or use ``with``) to let others in.
+
+    Args:
+        path: the folder.
+        resumed: whether it holds a run that goes on.
+        lock: the open lock file; None in the helper processes of a distributed run, which write nothing.
+    """
+
+    path: Path
+    resumed: bool
+    lock: IO[bytes] | None
+
+    @classmethod
+    def create(cls, path: Path | str, *, resume: bool) -> "RunFolder":
+        """Make the folder, or open that of a run to be resumed.
+
+        Raises:
+            ConfigError: a run is there and is not to be resumed, there is nothing to resume, or another process is
+                using the folder; nothing was changed.
+        """
+        path = Path(path)
+        if _is_helper_process():
+            return cls(path, resume, None)
+        if path.exists() and not path.is_dir():
+            raise ConfigError("a file is in the way of the run folder", place=path, cure="choose another --out")
+        used = path.is_dir() and any(entry.name != _LOCK for entry in path.iterdir())
+        if used and not resume:
+            raise ConfigError(
+                "the run folder is not empty",
+                place=path,
+                cause="a run is there already",
+                cure="choose another --out, or go on with that run by --resume",
+            )
+        if resume and not has_checkpoint(path / "last"):
+            raise ConfigError(
+                "there is no run to resume",
+                place=path,
+                cause="the path is mistyped, or the run ended before its first checkpoint",
+                cure="leave --resume out to start a new run",
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = _locked(path / _LOCK)
+        except OSError as error:
+            raise ConfigError(f"the run folder cannot be written ({error.strerror})", place=path) from error
+        return cls(path, resume, lock)
+
+    @property
+    def last(self) -> Path:
+        """The folder of the checkpoint for exact resume."""
+        return self.path / "last"
+
+    @property
+    def best(self) -> Path:
+        """The model file of the best validation."""
+        return self.path / "best.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """The table of losses and metrics, one row a validation."""
+        return self.path / "history.csv"
+
+    def record(self, section: str, values: Mapping[str, object], *, free: Collection[str] = ()) -> None:
+        """Write a section of config.json; a run that goes on must have the same values.
+
+        Args:
+            section: key in config.json.
+            values: what JSON can hold.
+            free: keys (``outer.inner``) that may differ when a run goes on; the new value is kept.
+
+        Raises:
+            ConfigError: a value differs from that of the run that is resumed; names the key.
+        """
+        file = self.path / "config.json"
+        new = json.loads(json.dumps(values, default=str))
+        config = _read_json(file) if file.exists() else {}
+        if self.resumed and section in config:
+            _require_same(config[section], new, free, file, section)
+        if self.lock is not None:
+            write_atomically(file, json.dumps({**config, section: new}, indent=2) + "\n")
+
+    def write_json(self, name: str, values: object) -> None:
+        """Write a JSON file (metrics.json, predictions.json) in one move."""
+        write_atomically(self.path / name, json.dumps(values) + "\n")
+
+    def log(self, line: str) -> None:
+        """Append a line to log.txt."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def close(self) -> None:
+        """Let other processes use the folder."""
+        if self.lock is not None:
+            self.lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _is_helper_process() -> bool:
+    """Whether this is another process than the first of a distributed run, by its launcher's environment."""
+    rank = next((os.environ[name] for name in _RANK_VARIABLES if name in os.environ), "0")
+    return rank != "0" or os.environ.get("NODE_RANK", "0") != "0"
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """An open file that no other process has; the system lets go of it however this process ends."""
+    file = path.open("ab")
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            # lockf and not flock: a lock that loading processes inherit would outlive a run that was killed.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ConfigError(
+            "another process is using this run folder",
+            place=path.parent,
+            cause="the same run was started twice",
+            cure="wait for it, stop it, or choose another --out",
+        ) from error
+    return file
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise SightlineError(f"cannot be read ({error})", place=file, cause="it was changed by hand") from error
+
+
+def _require_same(old: object, new: object, free: Collection[str], file: Path, section: str) -> None:
+    missing = object()
+    before, now = _flat(old), _flat(new)
+    for key in [*now, *(key for key in before if key not in now)]:
+        if key in free or before.get(key, missing) == now.get(key, missing):
+            continue
+        raise ConfigError(
+            f"{key} is {_shown(now, key)}, but the run to resume was started with {_shown(before, key)}",
+            place=f"{file}, {section}",
+            cure=f"resume with the same {key.split('.')[-1]}, or start a new run in another --out",
+        )
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    """Nested mappings as one, keys joined by dots; lists are values."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    items: dict[str, object] = {}
+    for key, inner in value.items():
+        items |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return items
+
+
+def _shown(values: Mapping[str, object], key: str) -> str:
+    return json.dumps(values[key]) if key in values else "not set"

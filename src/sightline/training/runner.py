@@ -1,0 +1,222 @@
+"""Runs a recipe: every stage in order, from the start or from where a checkpoint left it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sightline.contract import FitStage, GradientStage, NeuralSystem, Recipe, Stage
+from sightline.errors import DataError
+from sightline.model_file import require_fit
+from sightline.structures import Sample
+from sightline.training.batch_norm import describe_batch_norm
+from sightline.training.cache import hold_in_memory
+from sightline.training.checkpoints import Checkpoint, read_checkpoint
+from sightline.training.devices import start_fabric
+from sightline.training.history import Row
+from sightline.training.job import Job, Timer, TrainData
+from sightline.training.loader import Loading, Sampling, sensible_workers
+from sightline.training.loop import Learner, follow_gradients
+from sightline.training.options import TrainOptions, require_equal_parts, settle
+from sightline.training.pace import Pace, StepPace, TimePace
+from sightline.training.progress import Progress, SilentProgress
+from sightline.training.run_folder import RunFolder
+from sightline.training.state import TrainState
+from sightline.training.stopping import StopRequest
+from sightline.training.validation import Evaluate
+
+_FREE_ON_RESUME = ("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers")
+"""What may differ when a run goes on: where and how fast it is computed, not what."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Args:
+        finished: whether every stage is done; if not, it was stopped and can be resumed.
+        steps: optimiser steps done in the last stage that ran.
+        seconds: wall time used, over all resumptions.
+        best: the model file with the best weights.
+        metrics: what was measured with them.
+    """
+
+    finished: bool
+    steps: int
+    seconds: float
+    best: Path
+    metrics: Mapping[str, float]
+
+
+def train(
+    system: NeuralSystem[Any, Any],
+    recipe: Recipe,
+    data: TrainData,
+    options: TrainOptions,
+    run: RunFolder,
+    *,
+    evaluate: Evaluate | None,
+    progress: Progress,
+    clock: Callable[[], float] = time.monotonic,
+) -> TrainResult:
+    """Train a system by its recipe.
+
+    Args:
+        system: as it was built, with the weights that it starts from; afterwards it has those of the last step (the
+            best ones are in the run folder).
+        recipe: its stages.
+        data: what it learns from and is judged by.
+        options: what the person decides.
+        run: where everything is written; opened with the same ``resume`` as the options'.
+        evaluate: measures the system on the validation split; its first metric decides what is best.
+        progress: what the person sees.
+        clock: gives seconds.
+
+    Raises:
+        ConfigError: options that do not fit each other, the machine, the recipe or the run to be resumed.
+        DataError: no images to train on, or one that cannot be read.
+        ModelFileError: the checkpoint to resume from is damaged or of another model.
+        SightlineError: a loss that is not finite, or a disk that is full; the last checkpoint is sound.
+    """
+    timer = Timer(clock)
+    if options.resume != run.resumed:
+        raise ValueError("the run folder must be opened with the options' resume")
+    if len(data.train) == 0:
+        raise DataError("there are no images to train on", cure="check --data and its training split")
+    stages = settle(recipe, options)
+    fabric, devices = start_fabric(options)
+    for stage in stages:
+        if isinstance(stage, GradientStage):
+            require_equal_parts(stage, fabric.world_size)
+    run.record("training", _description(system, stages, data, options), free=_FREE_ON_RESUME)
+    checkpoint = _read(run, system) if options.resume else Checkpoint(TrainState(), {})
+    timer.add(checkpoint.state.seconds)
+    system.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with progress if fabric.is_global_zero else SilentProgress() as shown, StopRequest() as stop:
+        loading, held = _load(data.train, system, options)
+        val, val_held = (None, "none: the last weights count as the best")
+        if data.val:
+            val, val_held = _load(data.val, system, options)
+        job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
+        job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
+        job.log(f"training split: {held}")
+        job.log(f"validation split: {val_held}")
+        return _run_stages(job, stages, checkpoint)
+
+
+def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> TrainResult:
+    state, tensors = checkpoint.state, checkpoint.tensors
+    learns = {name for name, parameter in job.system.named_parameters() if parameter.requires_grad}
+    if job.options.resume:
+        job.log(f"goes on at stage {state.stage + 1} of {len(stages)}, step {state.step}, {state.seconds:.0f} s used")
+    else:
+        state = job.save(state)
+    while not state.finished:
+        for name, parameter in job.system.named_parameters():
+            parameter.requires_grad_(name in learns)
+        stage = stages[state.stage]
+        if isinstance(stage, FitStage):
+            state, stopped = _fit(job, stage, state), job.stop.wanted
+        else:
+            learner = Learner.prepare(job, stage, state, tensors)
+            pace = _pace(job, stages, state, learner.sampling)
+            _describe_stage(job, stage, learner.sampling, pace)
+            state, stopped = follow_gradients(job, learner, pace, state)
+        if stopped:
+            break
+        state, tensors = job.save(state.next_stage(finished=state.stage + 1 == len(stages))), {}
+    if state.finished:
+        job.log(f"finished after {state.seconds:.0f} s; best: {job.run.best} (step {state.best_step})")
+    else:
+        job.log(f"stopped and saved at step {state.step}; go on with the same command and --resume")
+    return TrainResult(state.finished, state.step, state.seconds, job.run.best, state.best_metrics)
+
+
+def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState:
+    """Solve a stage and judge what came out."""
+    job.log(f"stage {stage.name}: fitted to {len(job.train.samples)} images")
+    stage.fit(job.system, job.train.samples, job.options.seed)
+    if not job.leads:
+        return state
+    row: Row = {"stage": stage.name, "epoch": 1, "step": 1, "seconds": round(job.timer.seconds(), 3)}
+    return job.judge(state, job.system, row, {})
+
+
+def _read(run: RunFolder, system: NeuralSystem[Any, Any]) -> Checkpoint:
+    checkpoint = read_checkpoint(run.last)
+    model: Mapping[str, Tensor] = checkpoint.tensors["model"]
+    require_fit(run.last / "model.safetensors", model, system)
+    system.load_state_dict(dict(model))
+    return checkpoint
+
+
+def _load(samples: Sequence[Sample], system: NeuralSystem[Any, Any], options: TrainOptions) -> tuple[Loading, str]:
+    """How a split is loaded, and one line on it for the log."""
+    workers = sensible_workers(options.devices) if options.workers is None else options.workers
+    held, told = hold_in_memory(samples)
+    return Loading(held, system.preparation, workers), told
+
+
+def _pace(job: Job, stages: tuple[Stage, ...], state: TrainState, sampling: Sampling) -> Pace:
+    """By the clock where minutes are given, the rest of them shared by the stages to come in proportion to epochs."""
+    stage = stages[state.stage]
+    assert isinstance(stage, GradientStage)
+    options = job.options
+    if options.minutes is None:
+        steps = max(1, round(stage.epochs * sampling.images / stage.batch_size))
+        return StepPace(sampling, options.validate_every, steps)
+    to_come = sum(other.epochs for other in stages[state.stage :] if isinstance(other, GradientStage))
+    left = max(0.0, options.minutes * 60 - state.stage_began)
+    val_images = 0 if job.val is None else len(job.val.samples)
+    return TimePace(
+        sampling,
+        options.validate_every,
+        began=state.stage_began,
+        budget=max(1e-3, left * stage.epochs / to_come),
+        validation_steps=val_images / stage.batch_size,
+    )
+
+
+def _describe_stage(job: Job, stage: GradientStage, sampling: Sampling, pace: Pace) -> None:
+    """Say what the stage does, so that nothing about a run has to be guessed."""
+    learning = sum(p.numel() for p in job.system.parameters() if p.requires_grad)
+    every = sum(p.numel() for p in job.system.parameters())
+    length = f"{pace.steps} steps ({stage.epochs:g} epochs)" if isinstance(pace, StepPace) else ""
+    if isinstance(pace, TimePace):
+        length = f"{pace.budget:.0f} s of wall time; validation takes at most about a tenth of it"
+    optimiser, schedule = stage.optimiser, stage.schedule
+    job.log(
+        f"stage {stage.name}: {length}; batches of {sampling.batch_size} images"
+        + (f" in {sampling.accumulate} parts" if sampling.accumulate > 1 else "")
+        + (f" over {sampling.processes} processes" if sampling.processes > 1 else "")
+        + f"; {optimiser.kind}, learning rate {optimiser.lr:g}, weight decay {optimiser.weight_decay:g}; "
+        f"{schedule.kind} schedule, warm-up over {schedule.warmup_steps} steps or a tenth of the stage if that is less"
+    )
+    job.system.train()
+    job.log(f"{learning / 1e6:.2f} of {every / 1e6:.2f} million parameters learn; {describe_batch_norm(job.system)}")
+
+
+def _description(
+    system: NeuralSystem[Any, Any], stages: tuple[Stage, ...], data: TrainData, options: TrainOptions
+) -> dict[str, object]:
+    """What config.json says of the training, and what must be the same when a run goes on."""
+    return {
+        "system": system.name,
+        "config": asdict(system.config),
+        "preparation": asdict(system.preparation),
+        "classes": asdict(system.classes),
+        "images": {"train": len(data.train), "val": len(data.val or ())},
+        "stages": [_stage_description(stage) for stage in stages],
+        "options": {name: value for name, value in asdict(options).items() if name != "resume"},
+    }
+
+
+def _stage_description(stage: Stage) -> dict[str, object]:
+    if isinstance(stage, FitStage):
+        return {"name": stage.name, "kind": "fit"}
+    plain = asdict(replace(stage, augmentation=()))
+    return {**plain, "kind": "gradient", "augmentation": [repr(transform) for transform in stage.augmentation]}

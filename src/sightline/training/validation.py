@@ -1,0 +1,48 @@
+"""Judging a run as it goes: the losses of the validation split, and whatever the evaluator measures."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from sightline.contract import NeuralSystem, System
+from sightline.structures import Sample
+from sightline.training.loader import Loading
+
+Evaluate = Callable[[System[Any], Sequence[Sample]], Mapping[str, float]]
+"""Metrics of a system on samples, such as {"AP": 0.4, "AP50": 0.6}; "best" means the highest value of the first."""
+
+_SEED = 0
+
+
+def validation_losses(
+    system: NeuralSystem[Any, Any], loss: str, loading: Loading, batch_size: int, fabric: Fabric
+) -> dict[str, float]:
+    """Mean over the images of each named loss: no gradients, evaluation mode, the same draws every time."""
+    sums: dict[str, float] = {}
+    images = 0
+    was_training = system.training
+    system.eval()
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.no_grad(), fabric.autocast():
+        torch.manual_seed(_SEED)
+        for loaded in loading.validation_batches(batch_size):
+            batch = loaded.to(fabric.device)
+            images += len(batch)
+            for name, value in getattr(system, loss)(batch.images, batch.targets).items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(batch)
+    system.train(was_training)
+    return {name: value / images for name, value in sums.items()}
+
+
+def score_of(metrics: Mapping[str, float], losses: Mapping[str, float]) -> float | None:
+    """What the best file is chosen by, higher is better: the first metric, else minus the validation loss, else None.
+
+    A metric that is not defined (NaN) is worse than any other.
+    """
+    value = next(iter(metrics.values()), None)
+    if value is None:
+        value = -sum(losses.values()) if losses else None
+    return -math.inf if value is not None and math.isnan(value) else value

@@ -1,0 +1,93 @@
+"""From images of any size to one batch: resize, normalise, pad. A model carries its own and saves it with its weights.
+
+The arithmetic is that of torchvision's GeneralizedRCNNTransform (normalise, then bilinear resize without antialias,
+then pad with zeros), so that official weights see the pixels that they were trained on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sightline.structures import ImageBatch, Size, Target
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How images become a batch.
+
+    Args:
+        short_side: pixels that the short side is resized to, unless the long one would pass ``long_side``.
+        long_side: largest long side in pixels.
+        mean: per channel, of images in 0..1.
+        std: per channel.
+        divisor: the padded height and width are multiples of this.
+    """
+
+    short_side: int = 800
+    long_side: int = 1333
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    divisor: int = 32
+
+    def with_size(self, short_side: int) -> "Preparation":
+        """The same preparation at another resolution; the long side keeps its proportion to the short one."""
+        long_side = round(self.long_side * short_side / self.short_side)
+        return replace(self, short_side=short_side, long_side=long_side)
+
+    def size_for(self, size: Size) -> Size:
+        """(H, W) that an image of ``size`` is resized to; never less than 1 pixel."""
+        scale = min(self.short_side / min(size), self.long_side / max(size))
+        return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+
+    def image(self, image: Tensor) -> Tensor:
+        """One image, (3, H, W) uint8 or float in 0..1, resized and normalised to float32."""
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise ValueError(f"an image must have shape (3, H, W), got {tuple(image.shape)}")
+        if image.dtype == torch.uint8:
+            image = image.to(torch.float32).div_(255)
+        elif not image.is_floating_point():
+            raise ValueError(f"an image must be uint8, or float in 0..1, got {image.dtype}")
+        mean = torch.tensor(self.mean, device=image.device)[:, None, None]
+        std = torch.tensor(self.std, device=image.device)[:, None, None]
+        image = (image.to(torch.float32) - mean) / std
+        size = self.size_for((image.shape[1], image.shape[2]))
+        if size == tuple(image.shape[1:]):
+            return image
+        return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
+
+    def target(self, target: Target) -> Target:
+        """A target of an original image, in pixels of the prepared one."""
+        size = self.size_for(target.size)
+        scale_y, scale_x = size[0] / target.size[0], size[1] / target.size[1]
+        factor = target.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+        masks = target.masks
+        if masks is not None and size != target.size:
+            masks = F.interpolate(masks[None].to(torch.uint8), size=size, mode="nearest")[0].bool()
+        keypoints = target.keypoints
+        if keypoints is not None:
+            keypoints = keypoints * keypoints.new_tensor([scale_x, scale_y, 1.0])
+        areas = target.areas * (scale_x * scale_y)
+        return Target(target.boxes * factor, target.labels, size, target.ignore, areas, masks, keypoints)
+
+    def stack(self, images: Sequence[Tensor], original_sizes: Sequence[Size]) -> ImageBatch:
+        """Prepared images as one batch, padded with zeros at the right and at the bottom."""
+        sizes = tuple((image.shape[1], image.shape[2]) for image in images)
+        height = -(-max(h for h, _ in sizes) // self.divisor) * self.divisor
+        width = -(-max(w for _, w in sizes) // self.divisor) * self.divisor
+        if len(images) == 1 and sizes[0] == (height, width):
+            padded = images[0][None]
+        else:
+            padded = images[0].new_zeros((len(images), 3, height, width))
+            for slot, image in zip(padded, images, strict=True):
+                slot[:, : image.shape[1], : image.shape[2]] = image
+        return ImageBatch(padded, sizes, tuple(original_sizes))
+
+    def batch(self, images: Sequence[Tensor]) -> ImageBatch:
+        """Images that went in, prepared and stacked."""
+        return self.stack([self.image(image) for image in images], [(i.shape[-2], i.shape[-1]) for i in images])

@@ -1,0 +1,395 @@
+"""From a folder of labelled images to a judged detector: what ``sightline train`` does, for Python as well.
+
+Here the rooms meet: data are opened, the system is trained by its recipe, the best weights are judged on images that
+training never saw, and everything is written to the run folder. Nothing here prints.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from sightline.contract import NeuralSystem, System
+from sightline.data.dataset import Dataset, open_dataset
+from sightline.data.dataset import splits as splits_of
+from sightline.errors import ConfigError
+from sightline.evaluation.cost import Cost, measure_cost
+from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate, save_predictions
+from sightline.files import write_atomically
+from sightline.report.gallery import gallery
+from sightline.report.html import ReportData, write_report
+from sightline.structures import Classes, Sample
+from sightline.training import runner
+from sightline.training.devices import choose_accelerator, choose_precision
+from sightline.training.history import read_history
+from sightline.training.job import TrainData
+from sightline.training.options import TrainOptions
+from sightline.training.progress import Progress as TrainProgress
+from sightline.training.progress import SilentProgress
+from sightline.training.run_folder import RunFolder
+from sightline.training.validation import Evaluate
+from sightline.zoo import load
+
+RUNS = Path("runs")
+"""Where runs go unless told otherwise."""
+
+METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE = "metrics.json", "predictions.json", "report.html"
+"""What a judgement writes."""
+
+PredictPrecision = Literal["fp32", "bf16"]
+
+_COST_SECONDS = 10.0
+_COST_REPEATS = (3, 20)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Which splits of a set are used for what.
+
+    Args:
+        train: learned from.
+        val: judged by during training; the best weights are those that do best on it.
+        test: judged by at the end; None stands for ``test`` where the set has one, and for ``val`` where not.
+    """
+
+    train: str = "train"
+    val: str = "val"
+    test: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SplitData:
+    """The opened splits of one set, all with the same classes."""
+
+    train: Dataset
+    val: Dataset
+    test: Dataset
+
+    @property
+    def classes(self) -> Classes:
+        """What the labels mean."""
+        return self.train.classes
+
+    @property
+    def findings(self) -> dict[str, dict[str, int]]:
+        """What was dropped or repaired at reading: counts by reason, by split."""
+        return {part.split: dict(part.findings) for part in (self.train, self.val, self.test)}
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What is known of a system on one split.
+
+    Args:
+        evaluation: how good it is.
+        cost: what one prediction costs, or None if that was not measured.
+        data: the split.
+    """
+
+    evaluation: Evaluation
+    cost: Cost | None
+    data: Dataset
+
+    def to_dict(self) -> dict[str, object]:
+        """What metrics.json holds."""
+        cost = None if self.cost is None else self.cost.to_dict()
+        return {"data": self.data.name, "split": self.data.split, **self.evaluation.to_dict(), "cost": cost}
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What came out of a training run.
+
+    Args:
+        folder: the run folder.
+        result: how the run ended; a run that was stopped is not finished and can be resumed.
+        system: with the best weights, ready to predict; None unless the run is finished.
+        judgement: of the best weights on the test split; None unless the run is finished, and in the helper processes
+            of a distributed run.
+    """
+
+    folder: Path
+    result: runner.TrainResult
+    system: NeuralSystem[Any, Any] | None = None
+    judgement: Judgement | None = None
+
+
+def open_splits(path: str | Path, splits: Splits | None = None, *, classes: Classes | None = None) -> SplitData:
+    """The splits of a set for training.
+
+    Args:
+        path: the set, as for ``open_dataset``.
+        splits: which are used for what.
+        classes: those of a system that exists already; default: the training split's own.
+
+    Raises:
+        DataError: as ``open_dataset``.
+    """
+    splits = Splits() if splits is None else splits
+    train_split = open_dataset(path, splits.train, classes=classes)
+    val = open_dataset(path, splits.val, classes=train_split.classes)
+    test = splits.test or ("test" if "test" in splits_of(path) else splits.val)
+    test_split = val if test == splits.val else open_dataset(path, test, classes=train_split.classes)
+    return SplitData(train_split, val, test_split)
+
+
+def train(
+    system: System[Any],
+    data: SplitData | str | Path,
+    *,
+    out: str | Path | None = None,
+    options: TrainOptions | None = None,
+    splits: Splits | None = None,
+    progress: TrainProgress | None = None,
+    provenance: str = "",
+) -> Trained:
+    """Train a system on a set of labelled images, judge it, and write all of it to a run folder.
+
+    Args:
+        system: from ``sightline.create``, with the data's classes or more.
+        data: the set: a path, or splits that are open already.
+        out: the run folder; default: the next free ``runs/NAME-SET-1``.
+        options: how long, where, with which seed; default: as the system's paper does it.
+        splits: which splits are used for what, where ``data`` is a path.
+        progress: what a person sees; default: nothing.
+        provenance: licence and origin of the weights that the system starts from; goes into the model file.
+
+    Returns:
+        The run: its folder holds config.json, history.csv, metrics.json, predictions.json, best.safetensors, last/,
+        report.html and log.txt.
+
+    Raises:
+        ConfigError: options that do not fit, or a run folder that is in use.
+        DataError: data that cannot be read.
+        SightlineError: as ``training.runner.train``.
+    """
+    options = TrainOptions() if options is None else options
+    system = _trainable(system)
+    if options.resume and out is None:
+        raise ConfigError("which run is to be resumed is not said", cure="name its folder with --out")
+    if not isinstance(data, SplitData):
+        data = open_splits(data, splits, classes=system.classes)
+    elif data.classes != system.classes:
+        theirs, ours = ", ".join(data.classes.names), ", ".join(system.classes.names)
+        raise ConfigError(
+            f"the data have the classes {theirs}, but the system {ours}",
+            cure="create the system with the data's classes",
+        )
+    validation = _validation(options)
+    folder = next_folder(RUNS / f"{system.name}-{data.train.name}", numbered=True) if out is None else Path(out)
+    with RunFolder.create(folder, resume=options.resume) as run:
+        run.record("data", _description(data), free=("path",))
+        origin = f"trained on {data.train.name}, split {data.train.split}" + (f"; {provenance}" if provenance else "")
+        train_data = TrainData(data.train, data.val, origin)
+        result = runner.train(
+            system,
+            system.recipe(),
+            train_data,
+            options,
+            run,
+            evaluate=validation,
+            progress=SilentProgress() if progress is None else progress,
+        )
+        if not result.finished or run.lock is None:
+            return Trained(folder, result)
+        best = cast(NeuralSystem[Any, Any], load(result.best))
+        verdict = judge(best, data.test, device=options.device)
+        history = read_history(run.history)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        write_judgement(folder, verdict, title=f"{system.name} on {data.train.name}", config=config, history=history)
+    return Trained(folder, result, best, verdict)
+
+
+def judge(
+    system: System[Any],
+    data: Dataset,
+    *,
+    device: str = "auto",
+    precision: PredictPrecision = "fp32",
+    batch_size: int = 4,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Judgement:
+    """How good a system is on a split, and what a prediction of it costs.
+
+    Args:
+        system: any detector.
+        data: opened with the system's classes.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        precision: of the network's arithmetic.
+        batch_size: images predicted at once.
+        workers: threads that read images ahead.
+        progress: called with images done and images in all.
+    """
+    fast = ready(system, device=device, precision=precision)
+    evaluation = evaluate(fast, data, batch_size=batch_size, workers=workers, progress=progress)
+    return Judgement(evaluation, _cost(system, fast, data[0]), data)
+
+
+def write_judgement(
+    folder: Path,
+    judgement: Judgement,
+    *,
+    title: str,
+    config: Mapping[str, object],
+    history: Sequence[Mapping[str, object]] = (),
+) -> None:
+    """Write metrics.json, predictions.json (COCO results) and report.html to a folder that exists.
+
+    Args:
+        folder: where to; files of these names are replaced.
+        judgement: what is known.
+        title: of the report.
+        config: shown in the report.
+        history: one row an epoch, empty without training.
+    """
+    evaluation, data = judgement.evaluation, judgement.data
+    write_atomically(folder / METRICS_FILE, json.dumps(judgement.to_dict(), indent=2) + "\n")
+    save_predictions(folder / PREDICTIONS_FILE, evaluation.detections, data)
+    report = ReportData(
+        title=title,
+        config=config,
+        history=history,
+        evaluation=evaluation,
+        cost=judgement.cost,
+        gallery=gallery(evaluation, data),
+        findings=dict(data.findings),
+        notes=(f"Judged on the split {data.split} of {data.name}.",),
+    )
+    write_report(folder / REPORT_FILE, report)
+
+
+def ready(system: System[Any], *, device: str = "auto", precision: PredictPrecision = "fp32") -> System[Any]:
+    """A copy of a system that only predicts, on a device and as fast as it can; a classical system as it is.
+
+    Raises:
+        ConfigError: a device that this machine does not have, or an unknown precision.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise ConfigError(f"unknown precision {precision!r}", cure="choose fp32 or bf16")
+    name, index = choose_accelerator(TrainOptions(device=device))
+    if not isinstance(system, NeuralSystem):
+        return system
+    return system.to(name if index is None else f"{name}:{index}").for_prediction(precision)
+
+
+def image_size_settings(config: Any, short_side: int) -> dict[str, object]:
+    """The settings that make a system resize images to another short side; the long side keeps its proportion.
+
+    Raises:
+        ConfigError: the system has no short side to choose, or the size makes no sense.
+    """
+    names = {field.name for field in fields(config)}
+    if not {"short_side", "long_side"} <= names:
+        raise ConfigError("this model's image size is fixed", cure="leave --imgsz out")
+    _require_side(short_side)
+    return {"short_side": short_side, "long_side": round(config.long_side * short_side / config.short_side)}
+
+
+def resized(system: System[Any], short_side: int | None) -> System[Any]:
+    """The system with its preparation at another resolution, or as it is for None.
+
+    Raises:
+        ConfigError: the system has no preparation to change, or the size makes no sense.
+    """
+    if short_side is None:
+        return system
+    if not isinstance(system, NeuralSystem):
+        raise ConfigError("this model's image size is fixed", cure="leave --imgsz out")
+    _require_side(short_side)
+    system.preparation = system.preparation.with_size(short_side)
+    return system
+
+
+def _require_side(short_side: int) -> None:
+    if short_side < 1:
+        raise ConfigError(f"the short side must be at least 1 pixel, got {short_side}", cure="give a larger --imgsz")
+
+
+def require_free(folder: Path) -> None:
+    """Raise ``ConfigError`` unless a folder does not exist or is empty: nothing of the user's is ever overwritten."""
+    if folder.is_symlink() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ConfigError("there is something at this place already", place=folder, cure="choose another --out")
+
+
+@contextmanager
+def new_folder(folder: Path | None) -> Iterator[Path | None]:
+    """A folder to write results to, made now; removed again if the block fails and nothing was written.
+
+    Raises:
+        ConfigError: there is something already, or the folder cannot be made.
+    """
+    if folder is None:
+        yield None
+        return
+    require_free(folder)
+    there = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder cannot be made ({error.strerror})", place=folder, cure="choose another --out"
+        ) from error
+    try:
+        yield folder
+    finally:
+        if not there and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def next_folder(base: Path, *, numbered: bool = False) -> Path:
+    """The first of ``base``, ``base-2``, ``base-3`` ... that does not exist; ``base-1`` first if all are numbered."""
+    number = 1
+    while True:
+        folder = base if number == 1 and not numbered else base.with_name(f"{base.name}-{number}")
+        if not folder.exists():
+            return folder
+        number += 1
+
+
+def _trainable(system: System[Any]) -> NeuralSystem[Any, Any]:
+    if not isinstance(system, NeuralSystem):
+        raise ConfigError(f"{system.name} does not learn by this runner", cure="choose a neural system")
+    return system
+
+
+def _validation(options: TrainOptions) -> Evaluate:
+    """Average precision in the precision that the run trains in; AP comes first and decides what is best."""
+    accelerator, _ = choose_accelerator(options)
+    precision: PredictPrecision = "bf16" if choose_precision(options, accelerator)[0] == "bf16-mixed" else "fp32"
+
+    def measure(system: System[Any], samples: Sequence[Sample]) -> Mapping[str, float]:
+        fast = system.for_prediction(precision) if isinstance(system, NeuralSystem) else system
+        metrics = evaluate(fast, cast(LabelledImages, samples)).result.metrics()
+        return {name: float("nan") if value is None else value for name, value in metrics.items()}
+
+    return measure
+
+
+def _description(data: SplitData) -> dict[str, object]:
+    parts = {"train": data.train, "val": data.val, "test": data.test}
+    return {
+        "name": data.train.name,
+        "path": str(data.train.root.resolve()),
+        "splits": {use: part.split for use, part in parts.items()},
+        "images": {use: len(part) for use, part in parts.items()},
+        "classes": asdict(data.classes),
+    }
+
+
+def _cost(system: System[Any], fast: System[Any], sample: Sample) -> Cost | None:
+    """The cost of one prediction, timed for some seconds; parameters are counted before norms are folded away."""
+    if not isinstance(fast, NeuralSystem) or not isinstance(system, NeuralSystem):
+        return None
+    fast.predict([sample.image])
+    start = time.perf_counter()
+    fast.predict([sample.image])
+    least, most = _COST_REPEATS
+    repeats = max(least, min(most, int(_COST_SECONDS / max(1e-6, time.perf_counter() - start))))
+    cost = measure_cost(fast, sample.image, repeats=repeats)
+    parameters = [(p.numel(), p.requires_grad) for p in system.parameters()]
+    total, learning = sum(count for count, _ in parameters), sum(count for count, learns in parameters if learns)
+    return replace(cost, parameters=total, trainable=learning)

@@ -1,0 +1,76 @@
+"""The download of official weights, against a server on loopback."""
+
+import functools
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from sightline.backbones.weights import download_state_dict
+from sightline.detectors.faster_rcnn_weights import official_faster_rcnn
+from sightline.errors import ModelFileError
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch_home"))
+    return tmp_path / "torch_home"
+
+
+def _serve(folder: Path, state: dict[str, torch.Tensor], digest: str | None = None) -> str:
+    path = folder / "state.pth"
+    torch.save(state, path)
+    digest = digest or hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    path.rename(folder / f"net-{digest}.pth")
+    return f"net-{digest}.pth"
+
+
+def test_a_state_dict_comes_whole_and_from_the_cache_the_second_time(server: tuple[Path, str]) -> None:
+    folder, address = server
+    name = _serve(folder, {"weight": torch.arange(5.0)})
+    assert torch.equal(download_state_dict(f"{address}/{name}")["weight"], torch.arange(5.0))
+    (folder / name).unlink()
+    assert torch.equal(download_state_dict(f"{address}/{name}")["weight"], torch.arange(5.0))
+
+
+def test_a_changed_file_is_refused(server: tuple[Path, str]) -> None:
+    folder, address = server
+    name = _serve(folder, {"weight": torch.arange(5.0)}, digest="deadbeef")
+    with pytest.raises(ModelFileError, match=r"damaged.*cure"):
+        download_state_dict(f"{address}/{name}")
+
+
+def test_no_network_says_where_to_put_the_file(own_cache: Path) -> None:
+    with pytest.raises(ModelFileError, match=rf"cannot download.*{own_cache}.*net-12345678\.pth"):
+        download_state_dict("http://127.0.0.1:9/net-12345678.pth")
+
+
+def test_the_official_detector_loads_and_its_norms_have_no_epsilon(server: tuple[Path, str]) -> None:
+    folder, address = server
+    torch.manual_seed(0)
+    theirs = torchvision.models.detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    state = theirs.state_dict()
+    name = _serve(folder, {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")})
+    model = official_faster_rcnn(f"{address}/{name}")
+    assert len(model.classes) == 90
+    assert model.classes.ids[model.classes.label_of("person")] == 1
+    own = model.backbone.state_dict()["stages.0.0.norm.running_var"]
+    torch.testing.assert_close(own + 1e-5, state["backbone.body.bn1.running_var"], rtol=0, atol=1e-7)
