@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCHMARKS := $(filter-out benchmarks/pairing.py,$(wildcard benchmarks/*.py))
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python
 
 .DEFAULT_GOAL := help
@@ -55,7 +56,7 @@ lint: $(READY)
 	@$(BIN)/lint-imports
 
 bench: $(READY)
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
 
 # Pins what is installed now: change the ranges in pyproject.toml, install, then run this.
 pin: $(READY)

@@ -14,6 +14,8 @@ from sightline.conversions import to_coco, to_dict, to_supervision
 from sightline.errors import ConfigError
 from sightline.structures import Classes, Detections
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools on numpy 2
+
 CLASSES = Classes(("cat", "zebra"), (17, 24))
 
 

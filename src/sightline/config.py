@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -28,7 +28,7 @@ class FieldDoc:
 
     Args:
         name: the key.
-        type: the annotation as it is written in the source.
+        type: the annotation, names of types resolved.
         default: the default value, or None when the field has none (then ``required`` is true).
         doc: the string literal under the field, on one line; empty when there is none.
         required: whether the field has no default.
@@ -104,12 +104,13 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
 
 def describe_fields(config_class: type) -> list[FieldDoc]:
     """Name, type, default and documentation of each field of a dataclass, in order; inherited ones too."""
-    written: dict[str, tuple[str, str]] = {}
+    docs: dict[str, str] = {}
     for owner in reversed(config_class.__mro__):
         if is_dataclass(owner):
-            written.update(_fields_as_written(owner))
+            docs.update(_docs_as_written(owner))
+    hints = get_type_hints(config_class)
     return [
-        FieldDoc(f.name, *_type_and_default(f, written), doc=written.get(f.name, ("", ""))[1], required=_required(f))
+        FieldDoc(f.name, _type_name(hints[f.name]), _default(f), docs.get(f.name, ""), required=_required(f))
         for f in fields(config_class)
         if f.init
     ]
@@ -196,26 +197,29 @@ def _required(field: "Field[Any]") -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _type_and_default(field: "Field[Any]", written: Mapping[str, tuple[str, str]]) -> tuple[str, object]:
-    annotation = written[field.name][0] if field.name in written else inspect.formatannotation(field.type)
+def _default(field: "Field[Any]") -> object:
     if field.default is not MISSING:
-        return annotation, field.default
-    return annotation, None if field.default_factory is MISSING else field.default_factory()
+        return field.default
+    return None if field.default_factory is MISSING else field.default_factory()
+
+
+def _type_name(hint: object) -> str:
+    return inspect.formatannotation(hint).replace("typing.", "")
 
 
 @cache
-def _fields_as_written(owner: type) -> dict[str, tuple[str, str]]:
-    """(annotation, documentation) of each field, read from the source of the class."""
+def _docs_as_written(owner: type) -> dict[str, str]:
+    """The string under each field, read from the source of the class."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
     except (OSError, TypeError):  # made at run time: there is no source to read
         return {}
     body = cast(ast.ClassDef, tree.body[0]).body
-    written: dict[str, tuple[str, str]] = {}
-    for statement, follower in zip(body, [*body[1:], None], strict=True):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            written[statement.target.id] = (ast.unparse(statement.annotation), _literal(follower))
-    return written
+    return {
+        statement.target.id: _literal(follower)
+        for statement, follower in zip(body, [*body[1:], None], strict=True)
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+    }
 
 
 def _literal(statement: ast.stmt | None) -> str:

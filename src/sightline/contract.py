@@ -82,10 +82,12 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
     Attributes:
         config: the frozen dataclass that describes the system.
         preparation: how images become a batch; saved with the model.
+        origin: where the weights come from, one line for the log and the model file.
     """
 
     config: Any
     preparation: Preparation
+    origin: str = "random weights"
 
     @abstractmethod
     def forward(self, batch: ImageBatch) -> Raw:

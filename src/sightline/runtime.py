@@ -19,7 +19,7 @@ def tune_allocator() -> bool:
 
     glibc returns blocks of over 32 MB as soon as they are freed and faults them in again page by page; a training step
     of a large detector spends a quarter of its time so. The price is 1 to 2 GB of memory that the process keeps. The
-    setting holds for the whole process, so that only programs call this (the command line does), never the library.
+    setting holds for the whole process; ``sightline.create`` and ``sightline.load`` make it.
 
     Returns:
         Whether the allocator was changed: only with glibc on Linux, and not when ``SIGHTLINE_ALLOCATOR=system``.

@@ -5,6 +5,7 @@ training never saw, and everything is written to the run folder. Nothing here pr
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any, Literal, cast
 from sightline.contract import NeuralSystem, System
 from sightline.data.dataset import Dataset, open_dataset
 from sightline.data.dataset import splits as splits_of
-from sightline.errors import ConfigError
+from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.cost import Cost, measure_cost
 from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate, save_predictions
 from sightline.files import write_atomically
@@ -184,15 +185,14 @@ def train(
         run.record("data", _description(data), free=("path",))
         origin = f"trained on {data.train.name}, split {data.train.split}" + (f"; {provenance}" if provenance else "")
         train_data = TrainData(data.train, data.val, origin)
-        result = runner.train(
-            system,
-            system.recipe(),
-            train_data,
-            options,
-            run,
-            evaluate=validation,
-            progress=SilentProgress() if progress is None else progress,
-        )
+        shown = SilentProgress() if progress is None else progress
+        try:
+            result = runner.train(
+                system, system.recipe(), train_data, options, run, evaluate=validation, progress=shown
+            )
+        except SightlineError:
+            _withdraw(run)
+            raise
         if not result.finished or run.lock is None:
             return Trained(folder, result)
         best = cast(NeuralSystem[Any, Any], load(result.best))
@@ -316,15 +316,12 @@ def require_free(folder: Path) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path | None) -> Iterator[Path | None]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to write results to, made now; removed again if the block fails and nothing was written.
 
     Raises:
         ConfigError: there is something already, or the folder cannot be made.
     """
-    if folder is None:
-        yield None
-        return
     require_free(folder)
     there = folder.exists()
     try:
@@ -350,6 +347,17 @@ def next_folder(base: Path, *, numbered: bool = False) -> Path:
         number += 1
 
 
+def _withdraw(run: RunFolder) -> None:
+    """Take away what a run wrote that never began, so that the same command works once its mistake is mended."""
+    if run.resumed or run.lock is None or run.last.exists():
+        return
+    run.close()
+    for name in (".lock", "config.json", "log.txt"):
+        (run.path / name).unlink(missing_ok=True)
+    if not any(run.path.iterdir()):
+        run.path.rmdir()
+
+
 def _trainable(system: System[Any]) -> NeuralSystem[Any, Any]:
     if not isinstance(system, NeuralSystem):
         raise ConfigError(f"{system.name} does not learn by this runner", cure="choose a neural system")
@@ -364,7 +372,8 @@ def _validation(options: TrainOptions) -> Evaluate:
     def measure(system: System[Any], samples: Sequence[Sample]) -> Mapping[str, float]:
         fast = system.for_prediction(precision) if isinstance(system, NeuralSystem) else system
         metrics = evaluate(fast, cast(LabelledImages, samples)).result.metrics()
-        return {name: float("nan") if value is None else value for name, value in metrics.items()}
+        # What cannot be measured on these images (large objects where there are none) never can: it is left out.
+        return {"AP": math.nan} | {name: value for name, value in metrics.items() if value is not None}
 
     return measure
 

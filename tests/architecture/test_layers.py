@@ -29,7 +29,9 @@ def test_every_room_is_on_a_floor():
     (contract,) = settings["tool"]["importlinter"]["contracts"]
     listed = {room.strip() for floor in contract["layers"] for room in floor.split("|")}
     planned = {room.strip("()") for room in listed if room.startswith("(")}
-    rooms = {path.stem for path in (ROOT / "src" / "sightline").iterdir() if list(path.rglob("*.py")) or path.suffix == ".py"}
+    rooms = {
+        path.stem for path in (ROOT / "src" / "sightline").iterdir() if list(path.rglob("*.py")) or path.suffix == ".py"
+    }
     assert rooms - {"__init__"} - planned == {room for room in listed if not room.startswith("(")}
 
 

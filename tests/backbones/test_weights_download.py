@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ import torch
 import torchvision
 
 from sightline.backbones.weights import download_state_dict
-from sightline.detectors.faster_rcnn_weights import official_faster_rcnn
-from sightline.errors import ModelFileError
+from sightline.detectors import faster_rcnn_weights
+from sightline.detectors.faster_rcnn import FasterRCNNConfig
+from sightline.detectors.faster_rcnn_weights import faster_rcnn_from, official_weights
+from sightline.errors import ConfigError, ModelFileError
+from sightline.structures import Classes
 
 
 @pytest.fixture
@@ -63,14 +67,25 @@ def test_no_network_says_where_to_put_the_file(own_cache: Path) -> None:
         download_state_dict("http://127.0.0.1:9/net-12345678.pth")
 
 
-def test_the_official_detector_loads_and_its_norms_have_no_epsilon(server: tuple[Path, str]) -> None:
+def test_the_official_detector_loads_and_its_norms_have_no_epsilon(
+    server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, address = server
     torch.manual_seed(0)
     theirs = torchvision.models.detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
     state = theirs.state_dict()
     name = _serve(folder, {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")})
-    model = official_faster_rcnn(f"{address}/{name}")
+    monkeypatch.setattr(faster_rcnn_weights, "official_weights", partial(official_weights, f"{address}/{name}"))
+    model = faster_rcnn_from(FasterRCNNConfig(), None, "coco")
     assert len(model.classes) == 90
     assert model.classes.ids[model.classes.label_of("person")] == 1
+    assert model.classes.ids[model.classes.label_of("toothbrush")] == 90
     own = model.backbone.state_dict()["stages.0.0.norm.running_var"]
     torch.testing.assert_close(own + 1e-5, state["backbone.body.bn1.running_var"], rtol=0, atol=1e-7)
+    assert torch.equal(model.class_logits.bias, state["roi_heads.box_predictor.cls_score.bias"])
+    tuned = faster_rcnn_from(FasterRCNNConfig(), Classes(("cat", "dog")), "coco")
+    assert tuned.class_logits.out_features == 3
+    assert "class layers new" in tuned.origin
+    assert torch.equal(tuned.head.fc6.weight, model.head.fc6.weight)
+    with pytest.raises(ConfigError, match="coco are for resnet50"):
+        faster_rcnn_from(FasterRCNNConfig(backbone="resnet18"), None, "coco")

@@ -58,14 +58,22 @@ def test_ids_with_holes_become_labels_in_order_of_id(tmp_path: Path) -> None:
 
 def test_repairs_are_counted_by_reason(tmp_path: Path) -> None:
     data = content()
-    boxes = [[-2, 3, 10, 5], [29.996, 0, 0.0099, 3], [3, 3, 0, 5], [9, 9, -3, 4], [40, 3, 5, 5], [0, 0, 30.004, 20]]
+    boxes = [
+        [-2, 3, 10, 5],
+        [29.996, 0, 0.0099, 3],
+        [3, 3, 0, 5],
+        [9, 9, -3, 4],
+        [40, 3, 5, 5],
+        [0, 0, 30.004, 20],
+        [9, 9, 1e-9, 2],
+    ]
     data["annotations"] = [
         {"id": i, "image_id": 7, "category_id": 3, "bbox": box, "segmentation": [SQUARE, [1, 2, 3, 4]]}
         for i, box in enumerate(boxes)
     ]
     del data["images"][1]["width"]
     read = coco.read(make(tmp_path, data))
-    assert read.findings == {CLIPPED: 1, NO_AREA: 2, OUTSIDE: 1, SHORT_POLYGON: 3, SIZE_FROM_FILE: 1}
+    assert read.findings == {CLIPPED: 1, NO_AREA: 3, OUTSIDE: 1, SHORT_POLYGON: 3, SIZE_FROM_FILE: 1}
     assert len(read.records[1]) == 3
     assert read.records[1].boxes[0].tolist() == [0, 3, 8, 8]
     assert read.records[1].segmentation == ([SQUARE],) * 3

@@ -13,6 +13,8 @@ from pycocotools import mask as reference
 from sightline.data.segmentation import decode_segmentation, encode_mask
 from sightline.errors import DataError
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools on numpy 2
+
 
 def runs_by_loop(mask: np.ndarray) -> list[int]:
     """Uncompressed run lengths, down the columns, zeros first."""

@@ -10,10 +10,10 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN as Peer
 
 from sightline.detectors.faster_rcnn import FasterRCNN
-from sightline.detectors.faster_rcnn_weights import load_torchvision_faster_rcnn, load_torchvision_file
+from sightline.detectors.faster_rcnn_weights import faster_rcnn_from, load_torchvision_faster_rcnn
 from sightline.geometry.iou import pairwise_iou
 from sightline.errors import ModelFileError
-from sightline.structures import Detections, Target
+from sightline.structures import Classes, Detections, Target
 
 SIZES = [(150, 200), (200, 150), (120, 333), (160, 160)]
 
@@ -137,13 +137,11 @@ def test_weight_files_of_torchvision_load_with_old_and_new_names(make_pair: Call
         k.replace("_blocks.0.0.", "_blocks.0.").replace("conv.0.0.", "conv."): v for k, v in peer.state_dict().items()
     }
     save_file(state, tmp_path / "old.safetensors")
-    fresh = FasterRCNN(ours.config, ours.classes)
-    load_torchvision_file(fresh, tmp_path / "old.safetensors", new_classes=False)
+    fresh = faster_rcnn_from(ours.config, ours.classes, str(tmp_path / "old.safetensors"))
     for name, tensor in fresh.state_dict().items():
         assert torch.equal(tensor, ours.state_dict()[name]), name
-    other = FasterRCNN(ours.config, ours.classes)
-    load_torchvision_file(other, tmp_path / "old.safetensors", new_classes=True)
-    assert not torch.equal(other.class_logits.weight, ours.class_logits.weight)
+    other = faster_rcnn_from(ours.config, Classes(("one", "two")), str(tmp_path / "old.safetensors"))
+    assert other.class_logits.out_features == 3
     assert torch.equal(other.head.fc6.weight, ours.head.fc6.weight)
 
 

@@ -49,9 +49,11 @@ def test_anchors_broadcast_and_zero_boxes_are_legal():
 
 def test_low_precision_deltas_keep_the_anchors_precision():
     anchors = torch.tensor([[1000.25, 0, 1008.75, 8]])
-    decoded = rcnn_coder().decode(torch.zeros(1, 4, dtype=torch.bfloat16), anchors)
+    deltas = torch.tensor([[0.3, -0.2, 0.1, 0.5]], dtype=torch.bfloat16)
+    coder = BoxCoder(mean=(0.1, 0.1, 0.1, 0.1), std=(0.3, 0.3, 0.3, 0.3))
+    decoded = coder.decode(deltas, anchors)
     assert decoded.dtype == torch.float32
-    assert torch.equal(decoded, anchors)
+    assert torch.equal(decoded, coder.decode(deltas.float(), anchors))
 
 
 def test_decoding_is_differentiable():

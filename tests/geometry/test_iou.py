@@ -31,6 +31,14 @@ def test_by_hand():
     assert pairwise_giou(a, b)[0].tolist() == pytest.approx([1, 1 / 7 - 2 / 9, -2 / 8, 0, 0])
 
 
+def test_rounding_never_lifts_giou_above_iou():
+    # The hull of nested boxes is the outer one, and so is their union but for rounding.
+    corners = torch.rand(1000, 2, 4, generator=torch.Generator().manual_seed(0)).sort(-1).values * 500
+    outer = corners[..., [0, 3]].mT.flatten(1)
+    inner = corners[..., [1, 2]].mT.flatten(1)
+    assert (paired_giou(outer, inner) <= paired_iou(outer, inner)).all()
+
+
 @pytest.mark.parametrize("function", [pairwise_iou, pairwise_giou])
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 3), (3, 0), (7, 2), (2, 7)])
 def test_batches_broadcast(function, n, m):
@@ -51,6 +59,6 @@ def test_gradients_are_right_and_finite_without_area(function):
     a = torch.tensor([[0.0, 0, 2, 3], [1, 1, 4, 4], [8, 8, 9, 9]], dtype=torch.float64, requires_grad=True)
     b = torch.tensor([[0.5, 0.2, 2.2, 2], [0, 2, 3, 6], [5, 5, 6, 7]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(function, (a, b))
-    flat = torch.zeros(3, 4, requires_grad=True)
+    flat = torch.tensor([[3.0, 0, 3, 500], [0, 0, 0, 0], [0, 7, 9000, 7]], requires_grad=True)
     function(flat, flat.detach()).sum().backward()
     assert torch.isfinite(flat.grad).all()

@@ -53,6 +53,12 @@ def test_it_leaves_alone_what_it_cannot_crop() -> None:
     assert IoUCrop().draw(torch.tensor([[0.0, 0, 1, 1]]), (20000, 20), rng) is None  # no window has the proportions
 
 
+def test_the_option_to_leave_an_image_counts_like_the_others() -> None:
+    rng = np.random.default_rng(0)
+    left = sum(IoUCrop((0.0, 1.0)).draw(BOXES, SIZE, rng) is None for _ in range(400))
+    assert 160 < left < 240
+
+
 def test_windows_fill_the_ranges() -> None:
     windows = draw_windows((100, 100), (0.3, 1.0), 4000, np.random.default_rng(0))
     sides = windows[:, 2:] - windows[:, :2]

@@ -57,7 +57,7 @@ class IoUMatcher:
         if self.keep_best:
             kept = _ties_a_best(iou)
             background, between = background & ~kept, between & ~kept
-        return match.masked_fill_(between, BETWEEN).masked_fill_(background | (best < 0), BACKGROUND)
+        return match.masked_fill_(between, BETWEEN).masked_fill_(background, BACKGROUND)
 
 
 def _ties_a_best(iou: Tensor) -> Tensor:

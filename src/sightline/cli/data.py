@@ -8,7 +8,7 @@ import typer
 from sightline.cli import options
 from sightline.cli.output import counter, show_json
 
-app = typer.Typer(help="Make sets of labelled images.", no_args_is_help=True)
+app = typer.Typer(help="Make sets of labelled images.", no_args_is_help=True, rich_markup_mode=None)
 
 _Knob = Annotated[float | None, typer.Option(metavar="0..1", help="Default: as the difficulty.")]
 

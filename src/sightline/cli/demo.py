@@ -51,7 +51,7 @@ def demo_command(
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Make a set of pictures, train on it, judge the result and write a report."""
+    """Make pictures, train on them, judge, write a report."""
     from sightline.cli.session import Start, run_training
     from sightline.config import parse_settings
     from sightline.data.scene_config import ScenesConfig

@@ -1,5 +1,6 @@
 """``sightline evaluate``: how good a trained model is on a split."""
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ def evaluate_command(
     out: options.Out = None,
     as_json: options.Json = False,
 ) -> None:
-    """Judge a trained model on labelled images by COCO's protocol."""
+    """Judge a trained model on labelled images, as COCO does."""
     from sightline.cli.session import show_judgement
     from sightline.data.dataset import open_dataset
     from sightline.model_file import read_header
@@ -30,7 +31,7 @@ def evaluate_command(
     system = resized(load(model), imgsz)
     opened = open_dataset(data, split, classes=system.classes)
     show_findings(opened.findings, split)
-    with new_folder(out) as folder:
+    with nullcontext() if out is None else new_folder(out) as folder:
         with counter("judging") as progress:
             judgement = judge(
                 system,

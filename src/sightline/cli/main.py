@@ -25,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: drawing boxes would take longer than all the rest
 )
 
 
@@ -89,12 +90,12 @@ def _run(arguments: list[str]) -> int:
 
 
 def _usage(error: typer.TyperException, arguments: list[str]) -> int:
-    message = error.format_message()
-    if not arguments or message.lstrip().lower().startswith("usage"):  # no command named: the message is the help
-        typer.echo(message)
-        return 0 if not arguments else error.exit_code
-    words = ["sightline", *[word for word in arguments[:1] if not word.startswith("-")], "--help"]
-    return _fail(f"{' '.join(message.split()).rstrip('.')}; cure: see {' '.join(words)}", error.exit_code)
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if not message:  # no command was named: the help has been shown
+        return error.exit_code
+    commands = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    words = ["sightline", *[word for word in arguments[:1] if word in commands], "--help"]
+    return _fail(f"{message}; cure: see {' '.join(words)}", error.exit_code)
 
 
 def _fail(message: str, code: int) -> int:

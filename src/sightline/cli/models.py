@@ -16,7 +16,7 @@ def models_command(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the models, or the settings of one: what --set can change."""
+    """List the models, or the settings of one (for --set)."""
     if name is None:
         _show_catalogue(as_json)
     else:
@@ -46,9 +46,8 @@ def _show_model(name: str, as_json: bool) -> None:
         show_json({**shown, "parameters": parameters, "settings": settings})
         return
     print(f"{name} ({row.task}): {row.summary}\n{row.paper}\n{parameters:,} parameters with {_COCO_CLASSES} classes")
-    show_table(
-        ["setting", "default", "type", "what it is"], [(d.name, _short(values[d.name]), d.type, d.doc) for d in docs]
-    )
+    rows = [(doc.name, _short(values[doc.name]), f"{doc.doc}\n{doc.type}") for doc in docs]
+    show_table(["setting", "default", "what it is, and its type"], rows)
 
 
 def _short(value: Any) -> str:

@@ -2,9 +2,13 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
+
+_WIDTH_OF_FILES = 140
+"""Characters of a line where a table goes to a file or a pipe, which have no width."""
 
 
 def show_json(document: Any) -> None:
@@ -19,11 +23,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+    for index, column in enumerate(columns):
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        table.add_column(column.lstrip(">"), justify=justify, no_wrap=index == 0)
     for row in rows:
         table.add_row(*[_escaped(cell) for cell in row])
-    Console().print(table)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    console.print(table)
 
 
 def show_findings(findings: Mapping[str, int], split: str) -> None:

@@ -28,7 +28,7 @@ def predict_command(
     precision: options.Precision = "fp32",
     as_json: options.Json = False,
 ) -> None:
-    """Find objects in images: writes the pictures with boxes, and predictions.json (COCO results)."""
+    """Find objects in images; write pictures and COCO results."""
     from sightline.data.decode import list_images
     from sightline.workflow import RUNS, new_folder, next_folder, ready, resized
     from sightline.zoo import load
@@ -39,7 +39,6 @@ def predict_command(
     system = resized(load(model), imgsz)
     system = ready(system, device=device, precision=precision)  # type: ignore[arg-type]  # ready checks it
     with new_folder(next_folder(RUNS / "predict", numbered=True) if out is None else out) as folder:
-        assert folder is not None
         document = _predict_all(system, paths, folder, threshold)
     failed = document.pop("failed")
     for line in failed:
@@ -55,7 +54,7 @@ def predict_command(
 
 
 def _predict_all(system: Any, paths: list[Path], folder: Path, threshold: float) -> dict[str, Any]:
-    """One image after the other, so that memory does not grow with their number; unreadable ones are told at the end."""
+    """One image after the other, so that memory does not grow with their number; unreadable ones are told last."""
     from sightline.conversions import to_coco
     from sightline.data.decode import read_image
     from sightline.files import write_atomically

@@ -2,15 +2,15 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from sightline.cli.output import share, show_findings, show_json, show_table
 from sightline.config import parse_assignments
 from sightline.errors import ConfigError
+from sightline.evaluation.cost import Cost
 from sightline.evaluation.evaluate import Evaluation
 from sightline.training.options import TrainOptions
 from sightline.training.progress import PlainProgress, Progress, RichProgress
@@ -134,8 +134,7 @@ def show_judgement(judgement: Judgement) -> None:
     show_table(*_metrics_table(evaluation), title=f"{data.name}, split {data.split}, {len(data)} images")
     show_table(*_class_table(evaluation))
     if judgement.cost is not None:
-        cost = asdict(judgement.cost)
-        print(_cost_line(cost))
+        print(_cost_line(judgement.cost))
 
 
 def _metrics_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
@@ -151,11 +150,12 @@ def _class_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
     return ["class", ">AP", ">AP50", ">AP75", ">objects", ">detections"], rows
 
 
-def _cost_line(cost: Mapping[str, Any]) -> str:
-    memory = "" if cost["peak_memory_mb"] is None else f", {cost['peak_memory_mb']:.0f} MB"
+def _cost_line(cost: Cost) -> str:
+    memory = "" if cost.peak_memory_mb is None else f", {cost.peak_memory_mb:.0f} MB"
+    where = f"{cost.device}, {cost.threads} threads, {cost.precision}"
     return (
-        f"{cost['parameters'] / 1e6:.1f} million parameters, {cost['flops'] / 1e9:.1f} GFLOP, "
-        f"{cost['milliseconds']:.1f} ms an image ({cost['device']}, {cost['threads']} threads, {cost['precision']}){memory}"
+        f"{cost.parameters / 1e6:.1f} million parameters, {cost.flops / 1e9:.1f} GFLOP, "
+        f"{cost.milliseconds:.1f} ms an image ({where}){memory}"
     )
 
 

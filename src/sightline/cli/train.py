@@ -41,7 +41,7 @@ def train_command(
     validate_every: Annotated[int, typer.Option(metavar="N", help="Epochs between validations.")] = 1,
     as_json: options.Json = False,
 ) -> None:
-    """Train a model on your images, judge it on held-out ones, and write a report."""
+    """Train on your images, judge on held-out ones, write a report."""
     from sightline.cli.session import Start, run_training
     from sightline.training.options import TrainOptions
     from sightline.workflow import Splits

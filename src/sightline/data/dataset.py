@@ -28,6 +28,9 @@ _LAYOUTS = (
     "COCO: a .json file, annotations/*.json or */_annotations.coco.json; Pascal VOC: Annotations/ and JPEGImages/"
 )
 
+_SIZE_SLIP = 2
+"""Pixels by which an annotated size may miss the file's without looking like another resolution of the picture."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Sequence[Sample]):
@@ -196,7 +199,8 @@ def _require_fit(record: Record, size: Size) -> None:
     if size == record.size:
         return
     turned = size == record.size[::-1]
-    scaled = abs(size[0] * record.size[1] - size[1] * record.size[0]) <= max(size + record.size)
+    near = max(abs(size[0] - record.size[0]), abs(size[1] - record.size[1])) <= _SIZE_SLIP
+    scaled = not near and abs(size[0] * record.size[1] - size[1] * record.size[0]) <= max(size + record.size)
     beyond = len(record) and bool((record.boxes[:, 2:].max(axis=0) > (size[1], size[0])).any())
     if turned or scaled or beyond:
         cause = "the picture was resized or replaced after it was annotated"

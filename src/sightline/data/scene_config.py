@@ -16,8 +16,9 @@ from numpy.random import Generator
 from sightline.errors import ConfigError
 
 Stage = Literal["layout", "background", "paint", "camera"]
+Knob = Literal["occlusion", "clutter", "texture", "shading", "noise", "rotation"]
 SPLITS = ("train", "val", "test")
-_KNOBS = ("difficulty", "occlusion", "clutter", "texture", "shading", "noise")
+_KNOBS = ("difficulty", "occlusion", "clutter", "texture", "shading", "noise", "rotation")
 _SMALLEST_SIDE = 32
 _SMALLEST_LENGTH = 6.0
 
@@ -43,6 +44,8 @@ class ScenesConfig:
             objects come closer to the colour of what is behind them.
         shading: 0 flat; 1 strong bevels, domes, highlights and cast shadows.
         noise: 0 a perfect camera; 1 blur, sensor noise, vignette and colour cast.
+        rotation: 0 every object upright; at r turned by up to 180 degrees times the square of r to either side: by
+            up to 45 at 0.5, any way up at 1.
         seed: any integer from 0 on; another seed is another set.
 
     Raises:
@@ -61,6 +64,7 @@ class ScenesConfig:
     texture: float | None = None
     shading: float | None = None
     noise: float | None = None
+    rotation: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -88,7 +92,7 @@ class ScenesConfig:
             f"{_SMALLEST_LENGTH / min(self.size):.3f} or more at this size",
         )
 
-    def knob(self, name: Literal["occlusion", "clutter", "texture", "shading", "noise"]) -> float:
+    def knob(self, name: Knob) -> float:
         """The value of a knob, which is the difficulty where the knob is not set."""
         value: float | None = getattr(self, name)
         return self.difficulty if value is None else value

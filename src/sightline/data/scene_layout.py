@@ -6,6 +6,7 @@ in the end left out, from the picture as from the truth.
 """
 
 from dataclasses import dataclass
+from math import pi
 
 import numpy as np
 from numpy.random import Generator
@@ -132,7 +133,7 @@ class _Placing:
         low, high = self.config.scale
         share = low * (high / low) ** (float(self.rng.random()) ** _SIZE_BIAS)
         outline = outline_of(label, self.rng)
-        pose = Pose.draw(self.rng, outline.turn)
+        pose = Pose.draw(self.rng, min(outline.turn, pi * self.config.knob("rotation") ** 2))
         for attempt in range(_TRIES):
             if attempt % _SHRINK_EVERY == 0:
                 share = share if attempt == 0 else max(share * _SHRINK, low)

@@ -1,6 +1,6 @@
 """The twelve shapes of Scenes as outlines with keypoints, how they are posed, and how an outline becomes pixels.
 
-A shape is drawn in its own frame: x to the right, y down, its tip up, about 2 across. Shapes that look the same after
+A shape is drawn in its own frame: x to the right, y down, upright, about 2 across. Shapes that look the same after
 part of a turn are turned by at most half of that part to either side, and all are then stretched symmetrically (no
 further turn), so that every keypoint is one definite place in the picture. All shapes are mirror images of themselves;
 a mirrored picture swaps the keypoints left and right.
@@ -120,21 +120,14 @@ def _arrow(rng: Generator) -> Outline:
 
 
 def _heart(rng: Generator) -> Outline:
-    # The usual heart curve of sines and cosines, turned over so that its point is up.
+    # The usual heart curve of sines and cosines.
     fat = between(rng, 0.9, 1.1)
     angles = [2 * pi * i / 56 for i in range(56)]
-    outline = _points(
-        *(
-            (
-                fat * sin(a) ** 3,
-                (13 * cos(a) - 5 * cos(2 * a) - 2 * cos(3 * a) - cos(4 * a)) / 16 + 0.15,
-            )
-            for a in angles
-        )
-    )
-    wide = (13 * 0.0 + 5 - 0.0 - 1) / 16 + 0.15
-    notch, point = 5 / 16 + 0.15, -17 / 16 + 0.15
-    return Outline((outline[::-1],), _points((0, 0), (0, point), (fat, wide), (0, notch), (-fat, wide)))
+    heights = [-(13 * cos(a) - 5 * cos(2 * a) - 2 * cos(3 * a) - cos(4 * a)) / 16 - 0.15 for a in angles]
+    outline = _points(*((fat * sin(a) ** 3, y) for a, y in zip(angles, heights, strict=True)))
+    notch, wide, point = outline[0], outline[14], outline[28]
+    keypoints = _points((0, 0), (0, point[1]), (fat, wide[1]), (0, notch[1]), (-fat, wide[1]))
+    return Outline((outline,), keypoints)
 
 
 def _crescent(rng: Generator) -> Outline:

@@ -176,6 +176,8 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
             )
         self.config = config
         self.classes = classes
+        if backbone_weights is not None:
+            self.origin = f"backbone weights {backbone_weights}, the rest random"
         self.preparation = Preparation(config.short_side, config.long_side)
         norm: NormPolicy = "live" if config.norm == "live" else "frozen"
         single = config.neck == "none"

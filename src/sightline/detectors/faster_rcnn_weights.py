@@ -10,10 +10,11 @@ from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from sightline.backbones.weights import download_state_dict, read_state_dict
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
-from sightline.errors import ModelFileError
+from sightline.errors import ConfigError, ModelFileError
 from sightline.structures import Classes
 
 NORM_EPSILON = 1e-5
+_CLASS_BIAS = "roi_heads.box_predictor.cls_score.bias"
 OFFICIAL = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
 
 
@@ -24,51 +25,61 @@ def coco_classes() -> Classes:
     return Classes(tuple(name for name, _ in kept), tuple(i for _, i in kept))
 
 
-def official_faster_rcnn(url: str = OFFICIAL.url) -> FasterRCNN:
-    """torchvision's ``fasterrcnn_resnet50_fpn`` as trained on COCO 2017 (box AP 37.0), from the cache or the network.
+def faster_rcnn_from(config: FasterRCNNConfig, classes: Classes | None, weights: str) -> FasterRCNN:
+    """Faster R-CNN that starts from torchvision's weights.
+
+    Where the weights are for other classes than asked for, the two class layers start anew, and ``origin`` says so.
+
+    Args:
+        config: of the pyramid form; ``norm=auto`` freezes.
+        classes: what it is to tell apart; None for the 90 outputs of the official weights.
+        weights: ``coco`` for ``fasterrcnn_resnet50_fpn`` as trained on COCO 2017 (box AP 37.0), from the cache or the
+            network; or a safetensors file with torchvision's names.
+
+    Raises:
+        ConfigError: ``coco`` for another backbone than ResNet-50.
+        ModelFileError: the weights cannot be had, are damaged or do not fit.
+    """
+    config = replace(
+        config,
+        norm="frozen" if config.norm == "auto" else config.norm,
+        frozen_stages=2 if config.frozen_stages == -1 else config.frozen_stages,
+    )
+    if weights != "coco":
+        state, place = read_state_dict(Path(weights)), weights
+        known = None
+    else:
+        state, place = official_weights(), OFFICIAL.url
+        known = coco_classes()
+        if (config.backbone, config.neck) != ("resnet50", "fpn"):
+            raise ConfigError(
+                f"weights=coco are for resnet50 with neck=fpn, not {config.backbone} with neck={config.neck}",
+                cure="leave backbone and neck as they are, or start from --backbone-weights imagenet",
+            )
+    if classes is None:
+        if known is None:
+            raise ConfigError("classes are needed with weights from a file", cure="name the classes of its outputs")
+        classes = known
+    outputs = len(state[_CLASS_BIAS]) if _CLASS_BIAS in state else 0
+    same = classes == known if known is not None else outputs == 1 + len(classes)
+    model = FasterRCNN(config, classes)
+    load_torchvision_faster_rcnn(model, state, place, new_classes=not same)
+    model.origin = f"torchvision's weights {place}" + ("" if same else f"; class layers new, not its {outputs} outputs")
+    return model
+
+
+def official_weights(url: str = OFFICIAL.url) -> dict[str, Tensor]:
+    """The official state dict, as a model with our norms' epsilon needs it.
 
     Raises:
         ModelFileError: it cannot be downloaded, or is damaged.
     """
-    model = FasterRCNN(FasterRCNNConfig(norm="frozen", frozen_stages=2), coco_classes())
-    load_torchvision_faster_rcnn(model, _official_weights(url), url)
-    return model
-
-
-def _official_weights(url: str) -> dict[str, Tensor]:
     weights = download_state_dict(url)
     # These weights were trained with norms without epsilon: what ours will add is taken off the variances.
-    return {name: w - NORM_EPSILON if name.endswith("running_var") else w for name, w in weights.items()}
-
-
-def faster_rcnn_from(config: FasterRCNNConfig, classes: Classes, weights: str) -> FasterRCNN:
-    """A Faster R-CNN that starts from torchvision's weights and learns on, for the same classes or for others.
-
-    Args:
-        config: with the weights' backbone and a pyramid; ``auto`` and -1 stand for frozen norms and two frozen stages.
-        classes: what it is to find. The two class layers stay random unless the weights are for as many classes (a
-            file), or for these very ones (``coco``).
-        weights: ``coco`` for torchvision's official ones, or a safetensors file of torchvision's names.
-
-    Raises:
-        ModelFileError: they cannot be had, or are of another backbone.
-    """
-    norm = "frozen" if config.norm == "auto" else config.norm
-    frozen_stages = 2 if config.frozen_stages == -1 else config.frozen_stages
-    model = FasterRCNN(replace(config, norm=norm, frozen_stages=frozen_stages), classes)
-    if weights == "coco":
-        state, place, same = _official_weights(OFFICIAL.url), OFFICIAL.url, classes == coco_classes()
-    else:
-        state, place = read_state_dict(Path(weights)), weights
-        outputs = state.get("roi_heads.box_predictor.cls_score.bias")
-        same = outputs is not None and len(outputs) == 1 + len(classes)
-    load_torchvision_faster_rcnn(model, state, place, new_classes=not same)
-    return model
-
-
-def load_torchvision_file(model: FasterRCNN, path: Path, *, new_classes: bool) -> None:
-    """A safetensors file of torchvision's names; see ``load_torchvision_faster_rcnn``."""
-    load_torchvision_faster_rcnn(model, read_state_dict(path), str(path), new_classes=new_classes)
+    for name in weights:
+        if name.endswith("running_var"):
+            weights[name] = weights[name] - NORM_EPSILON
+    return weights
 
 
 def load_torchvision_faster_rcnn(

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from sightline.contract import System
 from sightline.conversions import to_coco
+from sightline.errors import ConfigError
 from sightline.evaluation.coco import CocoResult, coco_evaluate, none_if_nan
 from sightline.evaluation.curves import OperatingPoint, operating_points
 from sightline.evaluation.matching import Matches, match
@@ -149,6 +150,11 @@ def judge(detections: Sequence[Detections], data: LabelledImages, seconds_per_im
     return Evaluation(result, targets, found, image_ids, data.classes, seconds_per_image)
 
 
+def _listed(classes: Classes, most: int = 5) -> str:
+    names = ", ".join(classes.names[:most]) + (" ..." if len(classes) > most else "")
+    return f"{len(classes)} classes ({names})"
+
+
 def _without_masks(target: Target) -> Target:
     # The masks of a whole data set do not fit into memory, and boxes are judged without them.
     return Target(target.boxes, target.labels, target.size, target.ignore, target.areas)
@@ -172,9 +178,17 @@ def evaluate(
         progress: called with images done and images in all.
 
     Raises:
+        ConfigError: a system whose classes are not those of the data, in their order.
         DataError: an image that cannot be read.
         ValueError: a batch size below 1 or fewer than 0 workers.
     """
+    if system.classes.names != data.classes.names:
+        raise ConfigError(
+            f"the system answers with {_listed(system.classes)}, but the images are labelled with "
+            f"{_listed(data.classes)}",
+            cause="the system was trained on another set",
+            cure="open the set with the system's classes: open_dataset(path, split, classes=system.classes)",
+        )
     start = time.perf_counter()
     detections = predict_dataset(system, data, batch_size=batch_size, workers=workers, progress=progress)
     seconds = (time.perf_counter() - start) / len(detections) if detections else None
@@ -229,7 +243,7 @@ def _batches(data: LabelledImages, order: Sequence[int], batch_size: int, worker
         return
     # While one batch is predicted the next is read, and no more: memory does not grow with the data set.
     ahead = 2 * batch_size
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="sightline-read")
     try:
         waiting: list[Future[Sample]] = []
         submitted = 0

@@ -149,7 +149,7 @@ def side_by_side(images: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
         raise ValueError(f"side_by_side needs one title for each of at least one picture, got {len(images)} pictures")
     height = max(image.shape[1] for image in images)
     widest = max(image.shape[2] for image in images)
-    size = font_size((widest, height))
+    size = round(1.2 * font_size((widest, height)))
     strip, gap = round(1.8 * size), max(2, size // 2)
     width = sum(image.shape[2] for image in images) + gap * (len(images) - 1)
     sheet = Image.new("RGB", (width, height + strip), "white")
@@ -228,21 +228,27 @@ def _clipped(box: Sequence[float], size: tuple[int, int]) -> _Rectangle:
 
 
 def _draw_box(canvas: ImageDraw.ImageDraw, box: _Rectangle, colour: Colour, line: int, dashed: bool) -> None:
-    # A thin dark line under the coloured one keeps yellow visible on white and blue on black.
-    halo = tuple(part // 2 for part in colour)
     x1, y1, x2, y2 = box
-    if min(x2 - x1, y2 - y1) > 4 * line:
-        canvas.rectangle((x1 + line, y1 + line, x2 - line, y2 - line), outline=halo, width=1)
-    if not dashed:
-        canvas.rectangle(box, outline=colour, width=line)
+    if dashed:
+        _draw_dashes(canvas, box, colour, line)
         return
-    dash = 4 * line
-    for start in range(int(x1), int(x2) + 1, 2 * dash):
-        end = min(start + dash, x2)
+    canvas.rectangle(box, outline=colour, width=line)
+    if min(x2 - x1, y2 - y1) > 4 * line:
+        # A thin darker line within keeps yellow visible on white.
+        halo = tuple(part // 2 for part in colour)
+        canvas.rectangle((x1 + line, y1 + line, x2 - line, y2 - line), outline=halo, width=1)
+
+
+def _draw_dashes(canvas: ImageDraw.ImageDraw, box: _Rectangle, colour: Colour, line: int) -> None:
+    x1, y1, x2, y2 = (int(value) for value in box)
+    # Short enough that the smallest box still has gaps.
+    dash = max(1, min(4 * line, (x2 - x1) // 5, (y2 - y1) // 5))
+    for start in range(x1, x2 + 1, 2 * dash):
+        end = min(start + dash - 1, x2)
         canvas.rectangle((start, y1, end, min(y1 + line - 1, y2)), fill=colour)
         canvas.rectangle((start, max(y2 - line + 1, y1), end, y2), fill=colour)
-    for start in range(int(y1), int(y2) + 1, 2 * dash):
-        end = min(start + dash, y2)
+    for start in range(y1, y2 + 1, 2 * dash):
+        end = min(start + dash - 1, y2)
         canvas.rectangle((x1, start, min(x1 + line - 1, x2), end), fill=colour)
         canvas.rectangle((max(x2 - line + 1, x1), start, x2, end), fill=colour)
 

@@ -194,7 +194,7 @@ def _legend(axes: Axes) -> None:
 
 def _label(name: str) -> str:
     """A name as the legend shows it: matplotlib leaves out those that begin with an underscore."""
-    return _shortened(f" {name}" if name.startswith("_") else name)
+    return f" {_shortened(name)}" if name.startswith("_") else _shortened(name)
 
 
 def _shortened(name: str, most: int = 28) -> str:

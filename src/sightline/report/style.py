@@ -25,24 +25,28 @@ a { color: var(--accent); text-decoration: none; } a:hover { text-decoration: un
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 1rem 1.5rem;
   align-items: start; }
 .plots svg { width: 100%; height: auto; display: block; }
-.scroll { overflow-x: auto; }
+.scroll { overflow: auto; max-height: 38rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .32rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } thead th { position: sticky; top: 0; background: var(--paper); }
 th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
 .facts td:first-child { color: var(--soft); width: 42%; }
-.numbers th, .numbers td, .numbers th:first-child, .numbers td:first-child { text-align: center; }
+.numbers th, .numbers td, .numbers th:first-child, .numbers td:first-child { text-align: center;
+  white-space: nowrap; }
+.sortable td:first-child { min-width: 7rem; }
 .sortable thead th { cursor: pointer; } .sortable th[aria-sort]::after { content: " \\25B2"; font-size: .7em; }
 .sortable th[aria-sort=descending]::after { content: " \\25BC"; }
 .columns { columns: 27rem 2; column-gap: 2.5rem; } .columns section { break-inside: avoid; }
 .columns h2 { margin-top: 0; padding-top: 2.2rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 33rem), 1fr)); gap: 1rem; }
-figure { margin: 0; } figure img { width: 100%; height: auto; display: block; border-radius: 4px; }
-figure img { cursor: zoom-in; } figure.large { grid-column: 1 / -1; } figure.large img { cursor: zoom-out; }
+figure { margin: 0; } figure img { max-width: 100%; max-height: 18rem; display: block; border-radius: 4px; }
+figure img { cursor: zoom-in; } figure.large { grid-column: 1 / -1; } figure.large img { width: 100%;
+  max-height: none; cursor: zoom-out; }
 figcaption { color: var(--soft); font-size: .85rem; margin-top: .25rem; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
-  figure, .card, .plots svg, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } thead th { position: static; } }
+  figure, .card, .plots svg, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } thead th { position: static; }
+  .scroll { overflow: visible; max-height: none; } }
 """
 
 SCRIPT = """

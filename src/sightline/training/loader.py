@@ -8,7 +8,7 @@ where a run was resumed.
 
 import itertools
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,12 +161,19 @@ class Loading:
 
     def training_batches(
         self, augmentation: tuple[Transform, ...], sampling: Sampling, start: int
-    ) -> Iterator[list[TrainBatch]]:
-        """Endlessly, from step ``start`` on: the parts of one step for this process."""
+    ) -> Generator[list[TrainBatch], None, None]:
+        """Endlessly, from step ``start`` on: the parts of one step for this process. Close it to end the workers."""
         batches = _PreparedBatches(self.samples, self.preparation, augmentation, sampling.seed)
         loaded = iter(_load(batches, _Steps(sampling, start), self.workers))
-        while True:
-            yield [_answer(next(loaded)) for _ in range(sampling.accumulate)]
+        try:
+            while True:
+                parts: list[TrainBatch] = []
+                for _ in range(sampling.accumulate):
+                    parts.append(_answer(next(loaded)))  # noqa: PERF401  # a comprehension would keep `loaded` alive
+                yield parts
+        finally:
+            # Workers end when the loader's iterator goes; a traceback must not keep it.
+            del loaded
 
     def validation_batches(self, size: int) -> Iterator[TrainBatch]:
         """Every sample once, in order and unchanged, ``size`` at a time."""

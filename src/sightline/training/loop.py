@@ -5,6 +5,7 @@ it to stop? All of that is a function of the state and of the clock, so that a r
 what it would have done anyway.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,26 +90,26 @@ class Look:
 def follow_gradients(job: Job, learner: Learner, pace: Pace, state: TrainState) -> tuple[TrainState, bool]:
     """Run a stage from where ``state`` stands; returns where it ended and whether it was stopped early."""
     stage, seed = learner.stage, job.options.seed
-    batches = job.train.training_batches(stage.augmentation, learner.sampling, state.step)
     a_step = 0.0
     job.system.train()
-    while True:
-        look = _look(job, pace, state)
-        if look.validate:
-            state = learner.save(job, validate(job, learner, state))
-            continue
-        if look.save or look.stop:
-            state = learner.save(job, state)
-        if look.progress >= 1 or look.stop:
-            return state, look.stop
-        began = job.timer.seconds()
-        share = learning_rate_share(stage.schedule, state.step, look.progress)
-        learning_rate = set_learning_rate(learner.optimiser, share)
-        losses = learner.stepper.step(next(batches), seed, state.step)
-        now = job.timer.seconds()
-        state = state.after_step(losses, learning_rate, now, now - began)
-        a_step = _SMOOTHING * a_step + (1 - _SMOOTHING) * (now - began) if a_step else now - began
-        job.progress.step(_view(learner, pace, state, a_step))
+    with contextlib.closing(job.train.training_batches(stage.augmentation, learner.sampling, state.step)) as batches:
+        while True:
+            look = _look(job, pace, state)
+            if look.validate:
+                state = learner.save(job, validate(job, learner, state))
+                continue
+            if look.save or look.stop:
+                state = learner.save(job, state)
+            if look.progress >= 1 or look.stop:
+                return state, look.stop
+            began = job.timer.seconds()
+            share = learning_rate_share(stage.schedule, state.step, look.progress)
+            learning_rate = set_learning_rate(learner.optimiser, share)
+            losses = learner.stepper.step(next(batches), seed, state.step)
+            now = job.timer.seconds()
+            state = state.after_step(losses, learning_rate, now, now - began)
+            a_step = _SMOOTHING * a_step + (1 - _SMOOTHING) * (now - began) if a_step else now - began
+            job.progress.step(_view(learner, pace, state, a_step))
 
 
 def _look(job: Job, pace: Pace, state: TrainState) -> Look:

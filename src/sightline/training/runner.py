@@ -197,7 +197,7 @@ def _describe_stage(job: Job, stage: GradientStage, sampling: Sampling, pace: Pa
         f"{schedule.kind} schedule, warm-up over {schedule.warmup_steps} steps or a tenth of the stage if that is less"
     )
     job.system.train()
-    job.log(f"{learning / 1e6:.2f} of {every / 1e6:.2f} million parameters learn; {describe_batch_norm(job.system)}")
+    job.log(f"{learning:,} of {every:,} parameters learn; {describe_batch_norm(job.system)}")
 
 
 def _description(

@@ -73,7 +73,7 @@ class Stepper:
         """
         sums: dict[str, float] = {}
         for index, part in enumerate(parts):
-            seed_draws(seed, number, index, self._fabric.global_rank)
+            seed_draws(self._fabric.device, seed, number, index, self._fabric.global_rank)
             with self._without_exchange(index < len(parts) - 1):
                 losses = self._module(part.to(self._fabric.device))
                 self._fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
@@ -131,12 +131,18 @@ class Stepper:
             self._fabric.strategy.precision.load_state_dict(state)
 
 
-def seed_draws(*numbers: int) -> None:
+def seed_draws(device: torch.device, *numbers: int) -> None:
     """Seed every source of random numbers that a system may draw from, by what the draw is for.
 
     With a seed for each step, the draws of a step do not depend on what came before it: on a resume, on a validation.
     """
     words = np.random.SeedSequence(numbers).generate_state(4)
-    torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+    seed = int(words[0]) << 32 | int(words[1])
+    # Not torch.manual_seed: it also queues seeds for devices that are not there, at 2 ms a time.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
     np.random.seed(int(words[2]))
     random.seed(int(words[3]))

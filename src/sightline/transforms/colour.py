@@ -6,7 +6,8 @@ are those of torchvision.transforms.v2: brightness scales, contrast blends with 
 each pixel's own grey, hue turns in HSV.
 
 Where it departs: the image becomes float once and is rounded once at the end, where torchvision truncates to whole
-grey levels after every step; results differ by 1 or 2 levels. The HSV turn is one closed formula without branches.
+grey levels after every step; results differ by about one level a step. The HSV turn is one closed formula without
+branches.
 """
 
 from dataclasses import dataclass

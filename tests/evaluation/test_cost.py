@@ -1,0 +1,88 @@
+import json
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sightline.contract import NeuralSystem
+from sightline.evaluation.cost import count_flops, measure_cost
+from sightline.structures import Classes, Detections
+from sightline.transforms.preparation import Preparation
+
+
+class OneConvolution(NeuralSystem[Tensor, Detections]):
+    """A network whose cost is known: one 3x3 convolution from 3 to 8 channels without bias."""
+
+    name = "one_convolution"
+    task = "detection"
+
+    def __init__(self):
+        super().__init__()
+        self.config = None
+        self.classes = Classes(("thing",))
+        self.preparation = Preparation(short_side=32, long_side=64, divisor=1)
+        self.layer = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.frozen = nn.Parameter(torch.zeros(5), requires_grad=False)
+        self.megabytes = 0
+        self.seen_training = set()
+
+    def forward(self, batch):
+        self.seen_training.add(self.training)
+        torch.zeros(self.megabytes * 250_000).add_(1)
+        return self.layer(batch.images)
+
+    def loss(self, batch, targets):
+        return {"loss": self(batch).sum()}
+
+    def decode(self, raw, batch):
+        return [Detections.empty(size) for size in batch.original_sizes]
+
+    def recipe(self):
+        raise NotImplementedError
+
+
+def test_parameters_and_operations_are_those_counted_by_hand():
+    system = OneConvolution()
+    cost = measure_cost(system, torch.zeros(3, 64, 96, dtype=torch.uint8), repeats=3)
+    assert (cost.parameters, cost.trainable) == (3 * 8 * 9 + 5, 3 * 8 * 9)
+    # A multiply-add is 2: each of 8 x 32 x 48 outputs takes 27 of them.
+    assert cost.flops == 2 * 27 * 8 * 32 * 48
+    assert (cost.image_size, cost.prepared_size) == ((64, 96), (32, 48))
+    assert (cost.device, cost.precision, cost.repeats) == ("cpu", "float32", 3)
+    assert cost.threads == torch.get_num_threads()
+    assert 0 < cost.quartiles[0] <= cost.milliseconds <= cost.quartiles[1]
+
+
+def test_it_is_measured_in_evaluation_mode_and_the_mode_is_restored():
+    system = OneConvolution().train()
+    measure_cost(system, torch.zeros(3, 8, 8), repeats=1)
+    count_flops(system, torch.zeros(3, 8, 8))
+    assert system.seen_training == {False}
+    assert system.training
+
+
+def test_peak_memory_sees_what_a_prediction_takes_also_the_second_time():
+    system = OneConvolution()
+    image = torch.zeros(3, 8, 8)
+    small = measure_cost(system, image, repeats=1).peak_memory_mb
+    if small is None:
+        pytest.skip("peak memory cannot be measured on this machine")
+    assert 0 <= small < 20
+    system.megabytes = 60
+    for _ in range(2):
+        large = measure_cost(system, image, repeats=1).peak_memory_mb
+        assert 45 < large - small < 90
+
+
+def test_bf16_is_named_and_the_cost_can_be_written_as_json():
+    system = OneConvolution()
+    system.layer = nn.Conv2d(3, 8, 3, padding=1, bias=False, dtype=torch.bfloat16)
+    system.forward = lambda batch: system.layer(batch.images.to(torch.bfloat16))
+    cost = measure_cost(system, torch.zeros(3, 8, 8), repeats=1)
+    assert cost.precision == "bfloat16"
+    assert json.loads(json.dumps(cost.to_dict()))["image_size"] == [8, 8]
+
+
+def test_no_repeats_are_refused():
+    with pytest.raises(ValueError, match="repeats"):
+        measure_cost(OneConvolution(), torch.zeros(3, 8, 8), repeats=0)

@@ -1,0 +1,76 @@
+from io import BytesIO
+
+import pytest
+import torch
+from PIL import Image
+from report_fabricated import Images, judged
+
+from sightline.evaluation.evaluate import judge
+from sightline.report import gallery as gallery_module
+from sightline.report.gallery import DEFAULT_THRESHOLD, LARGEST_FILE, gallery, shown_threshold
+from sightline.structures import Detections
+
+
+def test_best_worst_and_random_pictures_without_repetition():
+    data = Images(8)
+    pictures = gallery(judged(data, [2, 1, 2, 2, 2, 1, 0, 2]), data, count=2)
+    by_kind = {kind: [p.image_id for p in pictures if p.kind == kind] for kind in ("best", "worst", "random")}
+    assert sorted(by_kind["best"]) == [10, 12]
+    assert sorted(by_kind["worst"]) == [15, 16]
+    assert len(by_kind["random"]) == 2
+    assert len({p.image_id for p in pictures}) == 6
+
+
+def test_the_score_is_f1_at_the_best_threshold():
+    data = Images(3)
+    pictures = {p.image_id: p for p in gallery(judged(data, [2, 1, 0]), data, count=1)}
+    # At the threshold 0.9 the first detection of each image is kept: one right of two objects, or one wrong.
+    best, worst = pictures[10], pictures[12]
+    assert (best.objects, best.found, best.wrong) == (2, 2, 0)
+    assert (best.f1, best.overlap) == (1.0, 1.0)
+    assert (worst.f1, worst.found, worst.overlap) == (0.0, 0, 0.0)
+
+
+def test_the_random_choice_follows_the_seed():
+    data = Images(30)
+    evaluation = judged(data, [1] * 30)
+    chosen = [[p.image_id for p in gallery(evaluation, data, count=1, seed=s) if p.kind == "random"] for s in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_images_are_shown_once(count):
+    data = Images(count)
+    assert len(gallery(judged(data, [1] * count), data)) == count
+
+
+def test_pictures_are_small_files_with_two_halves():
+    data = Images(1, height=700, width=900)
+    picture = gallery(judged(data, [1]), data)[0]
+    with Image.open(BytesIO(picture.jpeg)) as image:
+        assert image.format == "JPEG"
+        assert image.width > 2 * gallery_module.LARGEST_SIDE
+    # Noise is the worst case of JPEG; photographs end far below.
+    assert len(picture.jpeg) < 3 * LARGEST_FILE
+
+
+def test_without_a_right_detection_the_threshold_is_a_default():
+    data = Images(2)
+    evaluation = judge([Detections.empty(record.size) for record in data.records], data)
+    assert shown_threshold(evaluation) == DEFAULT_THRESHOLD
+    assert [p.wrong for p in gallery(evaluation, data)] == [0, 0]
+
+
+def test_missed_objects_and_wrong_detections_have_broken_lines(monkeypatch):
+    data, calls = Images(1), []
+    monkeypatch.setattr(
+        gallery_module, "draw", lambda image, boxes, names, scores, **o: calls.append((names, o["dashed"])) or image
+    )
+    gallery(judged(data, [1]), data)
+    # The threshold is 0.9, so the wrong second detection is not shown.
+    assert calls == [(["cat", "dog"], [False, True]), (["cat"], [False])]
+    calls.clear()
+    evaluation = judged(data, [1])
+    evaluation.detections[0].scores.copy_(torch.tensor([0.9, 0.9]))
+    gallery(evaluation, data)
+    assert calls[1] == (["cat", "dog"], [False, True])

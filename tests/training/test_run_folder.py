@@ -1,0 +1,79 @@
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sightline.errors import ConfigError
+from sightline.training.checkpoints import Checkpoint, write_checkpoint
+from sightline.training.run_folder import RunFolder
+from sightline.training.state import TrainState
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    before = hashes(tmp_path)
+    with pytest.raises(ConfigError, match=r"not empty.*cause: a run is there.*--resume"):
+        RunFolder.create(tmp_path, resume=False)
+    with pytest.raises(ConfigError, match="no run to resume"):
+        RunFolder.create(tmp_path, resume=True)
+    with pytest.raises(ConfigError, match="a file is in the way"):
+        RunFolder.create(tmp_path / "thesis.txt", resume=False)
+    assert hashes(tmp_path) == before
+
+
+def test_nothing_to_resume_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run to resume"):
+        RunFolder.create(tmp_path / "typo", resume=True)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sightline.training.run_folder import RunFolder;"
+        "run = RunFolder.create(sys.argv[1], resume=False); print('in', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None and first.stdout.readline() == "in\n"
+        with pytest.raises(ConfigError, match="another process"):
+            RunFolder.create(tmp_path, resume=False)
+        first.kill()
+    RunFolder.create(tmp_path, resume=False).close()
+
+
+def test_helper_process_of_a_distributed_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with RunFolder.create(tmp_path / "run", resume=False) as run:
+        run.record("training", {"seed": 1})
+    assert not (tmp_path / "run").exists()
+
+
+def resumed(path: Path) -> RunFolder:
+    return RunFolder.create(path, resume=True)
+
+
+def test_config_of_a_resumed_run_must_be_the_same(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, resume=False) as run:
+        run.record("training", {"model": {"width": 4, "layers": (1, 2)}, "workers": 2})
+        run.record("arguments", {"data": "here"})
+        write_checkpoint(run.last, Checkpoint(TrainState(), {}))
+    before = hashes(tmp_path)
+    with resumed(tmp_path) as run:
+        run.record("training", {"model": {"width": 4, "layers": [1, 2]}, "workers": 2})
+        with pytest.raises(ConfigError, match=r"config\.json, training: model\.width is 5, but .* started with 4"):
+            run.record("training", {"model": {"width": 5, "layers": [1, 2]}, "workers": 2})
+        with pytest.raises(ConfigError, match=r"workers is not set, but .* started with 2"):
+            run.record("training", {"model": {"width": 4, "layers": [1, 2]}})
+        assert hashes(tmp_path) == before
+        run.record("training", {"model": {"width": 4, "layers": [1, 2]}, "workers": 0}, free=("workers",))
