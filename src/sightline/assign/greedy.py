@@ -17,7 +17,7 @@ def greedy_assignment(iou: Tensor, threshold: float) -> Tensor:
     Args:
         iou: (A, M) of A anchors with M ground truths, 0 or more; a column of -1 is padding and is never assigned. Of
             equal entries the one of the lower anchor, then of the lower ground truth, comes first.
-        threshold: least IoU at which an anchor that no ground truth chose takes its best one.
+        threshold: least IoU, in 0..1, at which an anchor that no ground truth chose takes its best one.
 
     Returns:
         (A,) int64: a column in 0..M-1, or ``BACKGROUND``.
@@ -26,7 +26,7 @@ def greedy_assignment(iou: Tensor, threshold: float) -> Tensor:
     if anchors == 0 or truths == 0:
         return torch.full((anchors,), BACKGROUND, dtype=torch.int64, device=iou.device)
     best, match = iou.max(dim=1)
-    match.masked_fill_((best < threshold) | (best < 0), BACKGROUND)
+    match.masked_fill_(best < threshold, BACKGROUND)
     left = iou.clone()
     columns = torch.arange(truths, device=iou.device)
     while True:

@@ -119,5 +119,7 @@ def roi_pool(features: Tensor, boxes: Tensor, image_index: Tensor, *, stride: in
     Returns:
         (R, C, size, size).
     """
-    regions = torch.cat([image_index[:, None].to(boxes.dtype), boxes], dim=1).to(features.dtype)
-    return torchvision.ops.roi_pool(features, regions, (size, size), 1 / stride)
+    # The kernel has no bfloat16, and coordinates need more than its eight bits.
+    regions = torch.cat([image_index[:, None].to(boxes.dtype), boxes], dim=1).float()
+    pooled: Tensor = torchvision.ops.roi_pool(features.float(), regions, (size, size), 1 / stride)
+    return pooled.to(features.dtype)

@@ -32,4 +32,4 @@ class StopRequest:
         del frame
         if self.wanted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        pass
+        self.wanted = True

@@ -55,7 +55,7 @@ def read(folder: Path, split: str) -> Content:
         DataError: an XML file or image that is missing, damaged or not VOC's structure.
     """
     members = {name: _members(folder, name) for name in find_splits(folder)}
-    everything = sorted({stem for stems in members.values() for stem in stems} | set(members[split]))
+    everything = sorted({stem for stems in members.values() for stem in stems})
     parsed = {stem: _parse(folder / "Annotations" / f"{stem}.xml") for stem in everything}
     names = sorted({name for annotation in parsed.values() for name in annotation.names})
     zero_based = any(0 <= v < 1 for annotation in parsed.values() for box in annotation.boxes for v in box[:2])
