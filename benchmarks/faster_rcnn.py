@@ -93,9 +93,7 @@ def _our_call(kind: str, batch: int, precision: str) -> Callable[[], object]:
     from sightline.structures import Classes, Target
 
     tune_allocator()
-    model = FasterRCNN(
-        FasterRCNNConfig(norm="frozen", frozen_stages=2), Classes(tuple(str(i) for i in range(90)))
-    )
+    model = FasterRCNN(FasterRCNNConfig(norm="frozen", frozen_stages=2), Classes(tuple(str(i) for i in range(90))))
     load_torchvision_faster_rcnn(model, _peer_model().state_dict(), "the peer")
     images = _images(batch)
     if kind == "predict":
@@ -128,7 +126,7 @@ def _worker(connection: Connection, who: str, kind: str, batch: int, precision: 
 def measure(name: str, rounds: int) -> Result:
     """One figure, by its name in ``FIGURES``."""
     target, batch, precision = FIGURES[name]
-    kind = name.split("-")[0]
+    kind = name.split("-", maxsplit=1)[0]
     context = mp.get_context("spawn")
     calls, ends, processes = [], [], []
     for who in ("peer", "ours"):

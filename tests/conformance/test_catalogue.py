@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sightline.contract import GradientStage, NeuralSystem
+from sightline.geometry.iou import pairwise_iou
 from sightline.model_file import write_model
 from sightline.structures import Classes, Detections, Target
 from sightline.zoo import CATALOGUE, create, load
@@ -184,11 +185,11 @@ def test_one_image_is_learned_by_heart(name):
     batch, prepared = system.prepare(image), [system.preparation.target(truth)]
     optimiser = torch.optim.AdamW([p for p in system.parameters() if p.requires_grad], lr=5e-4)
     system.train()
-    for _ in range(40):
+    for _ in range(40 if name in LEARNS_QUICKLY else 120):
         optimiser.zero_grad()
         sum(system.loss(batch, prepared).values()).backward()
         optimiser.step()
     (found,) = system.predict(image)
     assert int(found.labels[0]) == 1
     assert float(found.scores[0]) > 0.7
-    assert torch.allclose(found.boxes[0], truth.boxes[0], atol=6.0), found.boxes[0]
+    assert float(pairwise_iou(found.boxes[:1], truth.boxes)) > 0.75, found.boxes[0]

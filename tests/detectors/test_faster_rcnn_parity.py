@@ -11,8 +11,8 @@ from torchvision.models.detection import FasterRCNN as Peer
 
 from sightline.detectors.faster_rcnn import FasterRCNN
 from sightline.detectors.faster_rcnn_weights import faster_rcnn_from, load_torchvision_faster_rcnn
-from sightline.geometry.iou import pairwise_iou
 from sightline.errors import ModelFileError
+from sightline.geometry.iou import pairwise_iou
 from sightline.structures import Classes, Detections, Target
 
 SIZES = [(150, 200), (200, 150), (120, 333), (160, 160)]
@@ -21,7 +21,10 @@ SIZES = [(150, 200), (200, 150), (120, 333), (160, 160)]
 def _images(seed: int, sizes: list[tuple[int, int]]) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     small = [torch.rand(1, 3, 9, 9, generator=generator) for _ in sizes]
-    return [torch.nn.functional.interpolate(s, size, mode="bicubic")[0].clamp(0, 1) for s, size in zip(small, sizes)]
+    return [
+        torch.nn.functional.interpolate(s, size, mode="bicubic")[0].clamp(0, 1)
+        for s, size in zip(small, sizes, strict=True)
+    ]
 
 
 def _assert_same(found: list[Detections], wanted: list[dict[str, Tensor]]) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sightline.assign.padding import covered, pad_targets
+from sightline.geometry.iou import pairwise_iou
 from sightline.proposals.proposals import Proposals, rank_in_group
 from sightline.proposals.rpn import RPN, RPNConfig, RPNRaw
 from sightline.structures import FeatureMaps, Target
@@ -21,7 +22,7 @@ def _raw(seed: int = 0) -> tuple[RPN, RPNRaw]:
 
 
 def test_anchors_stand_in_the_order_of_the_outputs() -> None:
-    rpn, raw = _raw()
+    _, raw = _raw()
     assert raw.level_sizes == (8 * 12 * 3, 4 * 6 * 3)
     assert raw.objectness.shape == (2, 360)
     assert raw.deltas.shape == (2, 360, 4)
@@ -82,8 +83,6 @@ def test_perfect_outputs_have_almost_no_loss() -> None:
     rpn, raw = _raw()
     truth = Target(raw.anchors[[150]] + 0.5, torch.tensor([0]), (64, 96))
     padded = pad_targets([truth, truth])
-    from sightline.geometry.iou import pairwise_iou  # noqa: PLC0415
-
     matched = rpn.matcher(pairwise_iou(raw.anchors, padded.boxes[0])) >= 0
     perfect = RPNRaw(
         raw.anchors,

@@ -65,7 +65,7 @@ class Backbone(nn.Module):
 
     def freeze_norms(self) -> None:
         """Freezes every batch norm into the convolution before it."""
-        before = {name: tensor for name, tensor in self.state_dict(keep_vars=True).items()}
+        before = dict(self.state_dict(keep_vars=True))
         freeze_norms(self)
         self.torchvision_names = _renamed(self.torchvision_names, before, self)
 

@@ -1,5 +1,7 @@
 """MobileNetV2 (Sandler et al. 2018) and MobileNetV3 (Howard et al. 2019), by torchvision's modules."""
 
+from itertools import pairwise
+
 from torch import nn
 from torchvision.models import MobileNetV2, MobileNetV3
 
@@ -17,7 +19,7 @@ def cut_mobilenet(model: MobileNetV2 | MobileNetV3) -> Backbone:
     starts = [i for i, block in enumerate(blocks) if i > 0 and getattr(block, "_is_cn", False)]
     bounds = [0, *starts, len(blocks)]
     stages = []
-    for level, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for level, (start, end) in enumerate(pairwise(bounds)):
         module = nn.Sequential(*blocks[start:end])
         stages.append(Stage(module, blocks[end - 1].out_channels, 2 ** (level + 1)))
     return Backbone(stages, model)

@@ -1,5 +1,7 @@
 """VGG A, B, D and E, that is 11, 13, 16 and 19 layers (Simonyan and Zisserman 2014), by torchvision's modules."""
 
+from itertools import pairwise
+
 from torch import nn
 from torchvision.models import VGG
 
@@ -18,7 +20,7 @@ def cut_vgg(model: VGG, *, with_tail: bool) -> Backbone:
     pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
     bounds = [0, *pools, len(layers)]
     stages = []
-    for level, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for level, (start, end) in enumerate(pairwise(bounds)):
         channels = min(64 * 2**level, 512)
         stages.append(Stage(nn.Sequential(*layers[start:end]), channels, 2**level))
     if not with_tail:

@@ -10,7 +10,7 @@ class. docs/differences.md says where it departs from the paper and from torchvi
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from sightline.assign.iou_matcher import BACKGROUND, IoUMatcher
 from sightline.assign.padding import PaddedTargets, covered, pad_targets
 from sightline.assign.samplers import BalancedSampler
-from sightline.backbones.backbone import Backbone
 from sightline.backbones.build import BackboneName, NormPolicy, build_backbone
 from sightline.contract import (
     GradientStage,
@@ -165,7 +164,7 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
     """
 
     name = "faster_rcnn"
-    task: Task = "detection"
+    task: ClassVar[Task] = "detection"
 
     def __init__(self, config: FasterRCNNConfig, classes: Classes, backbone_weights: str | None = None) -> None:
         super().__init__()
@@ -272,7 +271,7 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         boxes, valid = _by_image(proposals)
         boxes = torch.cat([boxes, targets.boxes], dim=1)  # (B, P + M, 4)
         valid = torch.cat([valid, targets.valid], dim=1)
-        overlap = pairwise_iou(boxes, targets.boxes).masked_fill(~targets.valid[:, None], -1.0)
+        overlap = pairwise_iou(boxes, targets.boxes).masked_fill_(~targets.valid[:, None], -1.0)
         matches = self.matcher(overlap)
         kind = (matches >= 0).to(torch.int64)
         kind[~valid | (matches < BACKGROUND)] = -1
@@ -395,7 +394,7 @@ def _per_image(
     """Detections ordered by image, in pixels of the batch, as one result an image in pixels of what went in."""
     counts = torch.bincount(image_index, minlength=len(batch)).tolist()
     results = []
-    parts = zip(boxes.split(counts), scores.split(counts), labels.split(counts), strict=True)
+    parts = zip(*(torch.split(part, counts) for part in (boxes, scores, labels)), strict=True)
     for index, (box, score, label) in enumerate(parts):
         scale_y, scale_x = batch.scales(index)
         factor = box.new_tensor([scale_x, scale_y, scale_x, scale_y])

@@ -7,6 +7,7 @@ by side in memory, which is what channels-last maps give for free. Numbers agree
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -100,10 +101,37 @@ def roi_align(
     index = (start[:, None, None] + y * width[:, None, None])[:, :, None, :, None] + x[:, None, :, None, :]
     weight = y_weight[:, :, None, :, None] * x_weight[:, None, :, None, :]
     bag = (2 * samples) ** 2
-    pooled = F.embedding_bag(
-        index.reshape(-1, bag), table, per_sample_weights=weight.reshape(-1, bag).to(table.dtype), mode="sum"
-    )
+    pooled: Tensor = _WeightedRows.apply(table, index.reshape(-1, bag), weight.reshape(-1, bag).to(table.dtype))
     return pooled.view(len(boxes), size, size, channels).permute(0, 3, 1, 2)
+
+
+class _WeightedRows(torch.autograd.Function):
+    """Weighted sums of rows of a table; torch's own gradient of this takes three times as long on the processor.
+
+    The gradient of a row is a weighted sum of the gradients of the bags that the row is in: the same operation on the
+    transposed index, which is found by one sort.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(index, weight)
+        ctx.rows = len(table)
+        return F.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        index, weight = ctx.saved_tensors
+        flat = index.flatten()
+        order = flat.to(torch.int32).argsort()
+        counts = torch.bincount(flat, minlength=ctx.rows)
+        table = F.embedding_bag(
+            order // index.shape[1],
+            gradient.contiguous(),
+            offsets=counts.cumsum(0) - counts,
+            per_sample_weights=weight.flatten()[order],
+            mode="sum",
+        )
+        return table, None, None
 
 
 def roi_pool(features: Tensor, boxes: Tensor, image_index: Tensor, *, stride: int, size: int = 7) -> Tensor:

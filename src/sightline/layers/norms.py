@@ -6,6 +6,7 @@ if the norm stood behind them. ``fold_norms`` makes the result permanent for pre
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,9 @@ class FrozenNormConv2d(nn.Conv2d):
         """Filters (out, in, kh, kw) and bias (out,) of the one convolution that equals both."""
         norm = self.norm
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        return self.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+        weight: Tensor = self.weight * scale[:, None, None, None]
+        bias: Tensor = norm.bias - norm.running_mean * scale
+        return weight, bias
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) to (B, out, H', W')."""
@@ -53,7 +56,7 @@ class FrozenNormConv2d(nn.Conv2d):
 def _conv_norm_pairs(module: nn.Module) -> Iterator[tuple[str, nn.Conv2d, str, nn.BatchNorm2d]]:
     """Convolutions and the batch norms directly behind them, by registration order."""
     leaves = [(name, m) for name, m in module.named_modules() if not any(True for _ in m.children())]
-    for (name, conv), (norm_name, norm) in zip(leaves, leaves[1:], strict=False):
+    for (name, conv), (norm_name, norm) in pairwise(leaves):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.num_features == conv.out_channels:
             yield name, conv, norm_name, norm
 

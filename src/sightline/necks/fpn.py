@@ -1,8 +1,8 @@
 """Feature Pyramid Network (Lin et al. 2017, section 3).
 
 Names: lateral = the 1x1 convolution from a backbone's map; output = the 3x3 one behind the sum.
-Each pyramid level: output(lateral(C_i) + upsample(level above)). Departure, torchvision's too: nearest upsampling to the
-exact size of the finer map, so that sizes need not be multiples of the stride.
+A level is output(lateral(C_i) + upsample(level above)). Departure, torchvision's too: nearest upsampling to the exact
+size of the finer map, so that sizes need not be multiples of the stride.
 """
 
 from collections.abc import Sequence

@@ -98,6 +98,7 @@ class RPN(nn.Module):
         self.deltas = nn.Conv2d(channels, count * 4, 1)
         for layer in (self.conv, self.objectness, self.deltas):
             nn.init.normal_(layer.weight, std=0.01)
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
         self.coder = rcnn_coder((1.0, 1.0, 1.0, 1.0))
         self.matcher = IoUMatcher(config.high, config.low, keep_best=True)
@@ -145,7 +146,7 @@ class RPN(nn.Module):
         before = config.before_nms_training if training else config.before_nms
         after = config.after_nms_training if training else config.after_nms
         picked, levels, offset = [], [], 0
-        for level, objectness in enumerate(raw.objectness.split(raw.level_sizes, dim=1)):
+        for level, objectness in enumerate(torch.split(raw.objectness, list(raw.level_sizes), dim=1)):
             index = objectness.topk(min(before, objectness.shape[1]), dim=1).indices
             picked.append(index + offset)
             levels.append(torch.full_like(index, level))
@@ -171,7 +172,7 @@ class RPN(nn.Module):
         """``rpn_objectness`` and ``rpn_box`` over the sampled anchors (equation 1 with lambda N_cls / N_reg = 1)."""
         with torch.no_grad():
             overlap = pairwise_iou(raw.anchors, targets.boxes)  # (B, A, M)
-            overlap = overlap.masked_fill(~targets.valid[:, None], -1.0)
+            overlap = overlap.masked_fill_(~targets.valid[:, None], -1.0)
             matches = self.matcher(overlap)
             labels = (matches >= 0).to(torch.int64) - (matches < BACKGROUND).to(torch.int64)
             if targets.ignored.shape[1]:
