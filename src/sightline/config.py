@@ -75,8 +75,8 @@ def to_dict(instance: object) -> dict[str, Any]:
     return cast(dict[str, Any], TypeAdapter(type(instance)).dump_python(instance, mode="json"))
 
 
-def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
-    """The settings of ``--set name=value`` options.
+def parse_assignments(assignments: Iterable[str], option: str = "--set") -> dict[str, object]:
+    """The settings of ``--set name=value`` options, or of another option of that form.
 
     A value is read as JSON, and as a plain string when it is none: ``a=1``, ``b=[1, 2]``, ``c=true``, ``d=resnet50``.
     A dot reaches into a nested configuration: ``e.f=1``.
@@ -89,15 +89,17 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
         name, sign, text = assignment.partition("=")
         *path, key = [part.strip() for part in name.split(".")]
         if not sign or not key or not all(path):
-            raise ConfigError(f"--set {assignment}: is not of the form name=value", cure="write --set name=value")
+            raise ConfigError(
+                f"{option} {assignment}: is not of the form name=value", cure=f"write {option} name=value"
+            )
         place = settings
         for part in path:
             inner = place.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise ConfigError(f"--set {assignment}: {part} already has a value of its own")
+                raise ConfigError(f"{option} {assignment}: {part} already has a value of its own")
             place = inner
         if key in place:
-            raise ConfigError(f"--set {assignment}: {name.strip()} is assigned twice", cure="keep one of the two")
+            raise ConfigError(f"{option} {assignment}: {name.strip()} is assigned twice", cure="keep one of the two")
         place[key] = _value(text.strip())
     return settings
 

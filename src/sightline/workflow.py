@@ -277,7 +277,7 @@ def ready(system: System[Any], *, device: str = "auto", precision: PredictPrecis
 
 
 def image_size_settings(config: Any, short_side: int) -> dict[str, object]:
-    """The settings that make a system resize images to another short side; the long side keeps its proportion.
+    """The settings that make a system resize images to another short side; a long side that is set keeps in proportion.
 
     Raises:
         ConfigError: the system has no short side to choose, or the size makes no sense.
@@ -286,7 +286,9 @@ def image_size_settings(config: Any, short_side: int) -> dict[str, object]:
     if not {"short_side", "long_side"} <= names:
         raise ConfigError("this model's image size is fixed", cure="leave --imgsz out")
     _require_side(short_side)
-    return {"short_side": short_side, "long_side": round(config.long_side * short_side / config.short_side)}
+    # 0 stands for what suits the other settings, the short side among them.
+    proportion = config.long_side / config.short_side if config.short_side else 0
+    return {"short_side": short_side, "long_side": round(proportion * short_side)}
 
 
 def resized(system: System[Any], short_side: int | None) -> System[Any]:

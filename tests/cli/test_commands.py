@@ -115,7 +115,7 @@ def test_models_lists_the_catalogue_and_the_settings(run):
     code, stdout, _ = run("models", "faster_rcnn", "--json")
     document = json.loads(stdout)
     settings = {row["name"]: row for row in document["settings"]}
-    assert settings["short_side"]["default"] == 800 and all(row["doc"] for row in settings.values())
+    assert settings["head_width"]["default"] == 1024 and all(row["doc"] for row in settings.values())
     # torchvision's fasterrcnn_resnet50_fpn with 81 outputs, whose frozen norms are no parameters there.
     assert 41e6 < document["parameters"] < 42e6
     assert "short_side" in run("models", "faster_rcnn")[1]

@@ -27,11 +27,22 @@ class DemoSettings:
     model: str = "faster_rcnn"
     settings: Mapping[str, object] = field(
         default_factory=lambda: MappingProxyType(
-            {"backbone": "resnet18", "channels": 128, "head_width": 512, "short_side": 192, "long_side": 320}
+            {
+                "backbone": "resnet18",
+                "channels": 64,
+                "head_width": 512,
+                "short_side": 192,
+                "anchor_scale": 5.0,
+                "proposals_before_nms": 100,
+                "proposals": 100,
+                "region_samples": 64,
+            }
         )
     )
     scenes: Mapping[str, object] = field(
-        default_factory=lambda: MappingProxyType({"images": 1200, "val": 200, "test": 0})
+        default_factory=lambda: MappingProxyType(
+            {"images": 3000, "val": 200, "test": 0, "difficulty": 0.4, "objects": (3, 8)}
+        )
     )
     minutes: float = 4.0
     batch_size: int = 8

@@ -40,6 +40,15 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the model; may be repeated."),
 ]
+RecipeChanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME=VALUE",
+        help="Change the recipe: optimiser.kind, optimiser.lr, schedule.kind, schedule.warmup_steps, clip_norm, "
+        "clip_value, accumulate, ema ...; may be repeated.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of everything that is drawn at random.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; a folder that does not exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, nothing else.")]

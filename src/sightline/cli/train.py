@@ -27,6 +27,7 @@ def train_command(
         str | None, typer.Option(metavar="NAME", help="Split for the final judgement. Default: test, or else val.")
     ] = None,
     assignments: options.Assignments = None,
+    recipe: options.RecipeChanges = None,
     out: options.Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     seed: options.Seed = 0,
@@ -43,6 +44,7 @@ def train_command(
 ) -> None:
     """Train on your images, judge on held-out ones, write a report."""
     from sightline.cli.session import Start, run_training
+    from sightline.config import parse_assignments
     from sightline.training.options import TrainOptions
     from sightline.workflow import Splits
 
@@ -59,6 +61,7 @@ def train_command(
         workers=workers,
         resume=resume,
         validate_every=validate_every,
+        recipe=parse_assignments(recipe or (), "--recipe"),
     )
     start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)
     run_training(start, data, Splits(train_split, val_split, test_split), training, out=out, as_json=as_json)

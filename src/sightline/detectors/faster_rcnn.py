@@ -43,6 +43,8 @@ from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch, T
 from sightline.transforms.flip import HorizontalFlip
 from sightline.transforms.preparation import Preparation
 
+SHORT_SIDE, LONG_SIDE, MOBILE_SIDE = 800, 1333, 320
+
 
 @dataclass(frozen=True)
 class FasterRCNNConfig:
@@ -56,10 +58,11 @@ class FasterRCNNConfig:
     """Batch norms of the trunk; auto freezes them if the trunk starts from given weights and lets them live if not."""
     frozen_stages: int = -1
     """Stages of the trunk that do not learn; -1: two from given weights (torchvision's choice), none from random."""
-    short_side: int = 800
-    """Pixels that the short side of an image is resized to (Lin et al. 2017, section 5)."""
-    long_side: int = 1333
-    """Largest long side in pixels."""
+    short_side: int = 0
+    """Pixels that the short side of an image is resized to; 0: 800 (Lin et al. 2017, section 5), or 320 with a
+    MobileNet or SqueezeNet (torchvision's choice for such)."""
+    long_side: int = 0
+    """Largest long side in pixels; 0: 1333 if the short side is 800, else twice the short side."""
     channels: int = 256
     """Channels of the pyramid."""
     anchor_scale: float = 8.0
@@ -68,18 +71,19 @@ class FasterRCNNConfig:
     """Sides in pixels of the anchors on a single map (Ren et al. 2015, section 3.3)."""
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Height over width of the anchors."""
-    proposals_before_nms: int = 1000
-    """Anchors a level that suppression sees in prediction; twice as many in training."""
-    proposals: int = 1000
-    """Proposals an image in prediction; twice as many in training."""
+    proposals_before_nms: int = 0
+    """Anchors a level that suppression sees in prediction, twice as many in training; 0: 1000, or 300 with a MobileNet
+    or SqueezeNet, whose images are small."""
+    proposals: int = 0
+    """Proposals an image in prediction, twice as many in training; 0 as above."""
     proposal_score: float = 0.0
     """Smallest objectness in 0..1 of a proposal."""
     pooling: Literal["align", "pool"] = "align"
     """RoIAlign, or the paper's RoIPool on a single map."""
     head_width: int = 1024
     """Units of the two hidden layers of the pyramid's head."""
-    region_samples: int = 512
-    """Regions an image that the head's losses see."""
+    region_samples: int = 0
+    """Regions an image that the head's losses see; 0: 512 (torchvision), or 256 with a MobileNet or SqueezeNet."""
     positive_fraction: float = 0.25
     """Largest share of objects among them (Girshick 2015, section 2.3)."""
     score_threshold: float = 0.05
@@ -158,7 +162,7 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
     """The detector.
 
     Args:
-        config: its settings; ``auto`` and -1 are replaced by what they stand for, so that a saved model is explicit.
+        config: its settings; ``auto``, -1 and 0 are replaced by what they stand for, so that a saved model is explicit.
         classes: what it tells apart.
         backbone_weights: None for random ones, ``imagenet``, or the path of a safetensors file.
     """
@@ -306,16 +310,19 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         return _per_image(boxes[best], scores[best], label[best], image_index[best], batch)
 
     def recipe(self) -> Recipe:
-        """Joint training in one stage."""
+        """Joint training in one stage: SGD from given weights, AdamW from random ones, which SGD moves too slowly."""
         stage = GradientStage(
             name="joint",
             epochs=26,
             batch_size=2,
-            optimiser=Optimiser("sgd", lr=0.0025, momentum=0.9, weight_decay=1e-4),
-            schedule=Schedule("step", warmup_steps=1000, milestones=(16 / 26, 22 / 26)),
+            optimiser=Optimiser("sgd", lr=0.005, momentum=0.9, weight_decay=1e-4),
+            schedule=Schedule("cosine", warmup_steps=500),
             augmentation=(HorizontalFlip(0.5),),
         )
-        return Recipe((stage,), source="torchvision's detection reference, 0.02 for 16 images scaled to 2")
+        if self.config.norm == "frozen":
+            return Recipe((stage,), source="epochs, momentum and decay of torchvision's reference")
+        adamw = Optimiser("adamw", lr=0.002, weight_decay=0.01)
+        return Recipe((replace(stage, batch_size=8, optimiser=adamw, schedule=Schedule("cosine", warmup_steps=50)),))
 
     def for_prediction(self, precision: Literal["fp32", "bf16"] = "fp32") -> Self:
         """A copy with batch norms folded into filters, in channels-last memory, that can only predict."""
@@ -354,7 +361,20 @@ def _explicit(config: FasterRCNNConfig, *, pretrained: bool) -> FasterRCNNConfig
     frozen_stages = config.frozen_stages
     if frozen_stages == -1:
         frozen_stages = 2 if pretrained else 0
-    return replace(config, norm=norm, frozen_stages=frozen_stages)
+    mobile = config.backbone.startswith(("mobilenet", "squeezenet"))
+    short_side = config.short_side or (MOBILE_SIDE if mobile else SHORT_SIDE)
+    long_side = config.long_side or (LONG_SIDE if short_side == SHORT_SIDE else 2 * short_side)
+    few, samples = (300, 256) if mobile else (1000, 512)
+    return replace(
+        config,
+        norm=norm,
+        frozen_stages=frozen_stages,
+        short_side=short_side,
+        long_side=long_side,
+        proposals_before_nms=config.proposals_before_nms or few,
+        proposals=config.proposals or few,
+        region_samples=config.region_samples or samples,
+    )
 
 
 def _rpn_config(config: FasterRCNNConfig) -> RPNConfig:

@@ -23,6 +23,7 @@ from sightline.transforms.pipeline import Transform, apply
 from sightline.transforms.preparation import Preparation
 
 MOST_WORKERS = 8
+_FEWEST_CORES = 4
 _PREFETCH = 4
 
 
@@ -185,9 +186,13 @@ class Loading:
 
 
 def sensible_workers(processes_here: int = 1) -> int:
-    """Loading processes for the cores of this machine: half of them, but none on a single core."""
+    """Loading processes for the cores of this machine: half of them, but none on fewer than four.
+
+    There a loading process takes a core from the computing threads, which wait for each other at every step: with two
+    cores that makes a step several times as long, while loading itself is a twentieth of it.
+    """
     cores = usable_cores() // processes_here
-    return 0 if cores < 2 else min(MOST_WORKERS, cores // 2)
+    return 0 if cores < _FEWEST_CORES else min(MOST_WORKERS, cores // 2)
 
 
 def _load(

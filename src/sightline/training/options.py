@@ -1,12 +1,47 @@
 """What a person decides about a training run, beside the system's own recipe."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from sightline.contract import GradientStage, Recipe, Stage
+from sightline.config import parse_settings
+from sightline.contract import GradientStage, Optimiser, Recipe, Schedule, Stage
 from sightline.errors import ConfigError
 
 Precision = Literal["auto", "32", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What a person may change of every gradient stage; each field is the stage's own."""
+
+    optimiser: Optimiser
+    """What moves the parameters: kind, lr (for the batch size of the run), momentum, betas, weight_decay."""
+    schedule: Schedule
+    """The learning rate over the stage: kind, warmup_steps, warmup_start, milestones, gamma, final."""
+    accumulate: int
+    """Equal parts that a batch is computed in, one after the other; saves memory."""
+    clip_norm: float | None
+    """Largest norm of the whole gradient, or null."""
+    clip_value: float | None
+    """Largest absolute gradient, or null."""
+    ema: float | None
+    """Decay of the exponential moving average that is judged and kept, or null."""
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise ConfigError(f"accumulate must be at least 1, got {self.accumulate}", cure="leave it at 1")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise ConfigError(f"ema must be from 0 to below 1, got {self.ema}", cure="give --recipe ema=0.999, say")
+        for name in ("clip_norm", "clip_value"):
+            bound = getattr(self, name)
+            if bound is not None and bound <= 0:
+                raise ConfigError(f"{name} must be above 0, got {bound}", cure=f"give --recipe {name}=null for none")
+
+    @classmethod
+    def of(cls, stage: GradientStage) -> "StageSettings":
+        """Those that a stage has."""
+        return cls(**{f.name: getattr(stage, f.name) for f in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -29,6 +64,7 @@ class TrainOptions:
         workers: processes that load images, or None for a number that suits the cores.
         resume: go on from the run folder's checkpoint.
         validate_every: epochs between validations.
+        recipe: changes of every gradient stage, as ``StageSettings``: {"optimiser": {"lr": 0.01}, "ema": 0.999}.
 
     Raises:
         ConfigError: a value out of range, or two that exclude each other.
@@ -46,6 +82,7 @@ class TrainOptions:
     workers: int | None = None
     resume: bool = False
     validate_every: int = 1
+    recipe: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.minutes is not None:
@@ -82,7 +119,9 @@ def _settle(stage: GradientStage, options: TrainOptions, epoch_scale: float) -> 
     optimiser = stage.optimiser
     if batch_size != stage.batch_size:
         optimiser = replace(optimiser, lr=optimiser.lr * batch_size / stage.batch_size)
-    return replace(stage, epochs=epochs, batch_size=batch_size, optimiser=optimiser)
+    stage = replace(stage, epochs=epochs, batch_size=batch_size, optimiser=optimiser)
+    changed = parse_settings(StageSettings, options.recipe, base=StageSettings.of(stage))
+    return replace(stage, **{f.name: getattr(changed, f.name) for f in fields(changed)})
 
 
 def require_equal_parts(stage: GradientStage, processes: int) -> None:
