@@ -56,7 +56,7 @@ lint: $(READY)
 	@$(BIN)/lint-imports
 
 bench: $(READY)
-	@for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+	@missed=0; for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python $$script $(ARGS) || missed=1; done; exit $$missed
 
 # Pins what is installed now: change the ranges in pyproject.toml, install, then run this.
 pin: $(READY)

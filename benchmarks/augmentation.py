@@ -8,11 +8,12 @@ and ranges are the same; ours counts as passed at 4 times the peer's speed.
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from pairing import HEADER, compare
+from pairing import HEADER, compare, exit_code
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -70,8 +71,8 @@ def our_run(samples: list[Sample]) -> Callable[[], object]:
     return run
 
 
-def main() -> None:
-    """Reads the command line, times, prints."""
+def main() -> int:
+    """Reads the command line, times, prints; gives the exit code, 1 if the target was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="pairs of passes to time (default 9)")
     parser.add_argument("--images", type=int, default=64, help="images a pass (default 64)")
@@ -88,7 +89,8 @@ def main() -> None:
     print(f"images/s on one core: torchvision v2 {rates['peer']:.0f}, ours {rates['ours']:.0f}")
     if options.json:
         print(json.dumps({**result.to_dict(), "images_per_second": rates}))
+    return exit_code([result])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,10 +12,11 @@ class layer's weights enlarged so that about as many boxes go through suppressio
 import argparse
 import json
 import multiprocessing as mp
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from pairing import HEADER, Result, compare
+from pairing import HEADER, Result, compare, exit_code
 
 FIGURES = {
     "predict-fp32": (1.35, 1, "32"),
@@ -148,8 +149,8 @@ def measure(name: str, rounds: int) -> Result:
     return result
 
 
-def main() -> None:
-    """The figures asked for, as a table, or as JSON."""
+def main() -> int:
+    """The figures asked for, as a table, or as JSON; gives the exit code, 1 if a target was missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", choices=FIGURES, action="append", help="measure this figure (may be repeated)")
     parser.add_argument("--rounds", type=int, default=5, help="pairs to time")
@@ -159,7 +160,8 @@ def main() -> None:
     results = [measure(name, options.rounds) for name in options.only or FIGURES]
     if options.json:
         print(json.dumps([result.to_dict() for result in results], indent=2))
+    return exit_code(results)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ reported is the median of the per-round ratios with its quartiles. Times are wal
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
 from typing import Any
@@ -56,6 +56,11 @@ class Result:
 
 HEADER = f"{'what':<36} {'peer ms':>10} {'ours ms':>10} {'ratio':>7} {'quartiles':>14} {'target':>7}"
 """The header of a table of ``Result.line``."""
+
+
+def exit_code(results: Iterable[Result]) -> int:
+    """What a script ends with: 1 if any target was missed, so that ``make bench`` notices."""
+    return 0 if all(result.passed for result in results) else 1
 
 
 def seconds_of(call: Callable[[], object]) -> float:

@@ -25,8 +25,8 @@ def seconds(code: str, rounds: int) -> float:
     return median(times[1:])
 
 
-def main() -> None:
-    """Reads the command line, times, prints."""
+def main() -> int:
+    """Reads the command line, times, prints; gives the exit code, 1 if anything took too long."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=11, help="processes to time of each (default 11)")
     options = parser.parse_args()
@@ -34,10 +34,13 @@ def main() -> None:
     for command in COMMANDS:
         words = [*command.split(), "--help"]
         codes[" ".join(["sightline", *words])] = f"from sightline.cli.main import main; main({words!r})"
+    missed = 0
     for name, code in codes.items():
         took = seconds(code, options.rounds)
         print(f"{name:<28} {took * 1e3:>7.0f} ms  limit {LIMIT * 1e3:.0f}  {'pass' if took < LIMIT else 'FAIL'}")
+        missed += took >= LIMIT
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,12 +8,14 @@ shows, checkpoints and resumes.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
 import torch
 from torch import Tensor, nn
 
+from sightline.errors import ConfigError
 from sightline.structures import Classes, Detections, ImageBatch, Target
 from sightline.transforms.pipeline import Transform
 from sightline.transforms.preparation import Preparation
@@ -77,17 +79,21 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
     """A system that is one differentiable network.
 
     ``forward`` gives a dataclass of the system's own with named intermediates; ``loss`` gives the named losses of a
-    batch; ``decode`` turns the intermediates into results. Their behaviour does not depend on ``self.training``.
+    batch; ``decode`` turns the intermediates into results. None of them asks for ``self.training``; only layers that
+    are defined by it (live batch norms, dropout) follow it.
 
     Attributes:
         config: the frozen dataclass that describes the system.
         preparation: how images become a batch; saved with the model.
         origin: where the weights come from, one line for the log and the model file.
+        class_layers: prefixes of the names of parameters that belong to the classes; they start anew when a trained
+            system is tuned to other classes.
     """
 
     config: Any
     preparation: Preparation
     origin: str = "random weights"
+    class_layers: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, batch: ImageBatch) -> Raw:
@@ -139,13 +145,17 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
             self.train(was_training)
 
     def for_prediction(self, precision: Literal["fp32", "bf16"] = "fp32") -> Self:
-        """A copy that only predicts, faster: systems fold, fuse and convert what they can; the default changes nothing.
+        """A copy that only predicts, faster: systems fold, fuse and convert what they can.
 
         Args:
             precision: ``bf16`` computes the network in bfloat16; boxes and scores stay float32.
+
+        Raises:
+            ConfigError: a precision that the system does not offer; the default offers fp32 alone.
         """
-        del precision
-        return self
+        if precision != "fp32":
+            raise ConfigError(f"{self.name} predicts in fp32 only", cure="leave the precision at fp32")
+        return deepcopy(self).eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)

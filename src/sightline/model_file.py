@@ -1,8 +1,8 @@
-"""A model as one ``.safetensors`` file whose header says what it is; and plain safetensors of weights alone.
+"""A model as one ``.safetensors`` file whose header says what it is.
 
 The format is safetensors (https://github.com/huggingface/safetensors): 8 bytes with the length of a JSON header, the
 header, the tensors. Sightline's own header is JSON text in the metadata under the key ``sightline``. Pickle is never
-read or written. Weights are float32 on disk unless asked otherwise.
+read or written. Weights are float32 on disk.
 """
 
 import json
@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from sightline.backbones.weights import damaged, read_tensors, safetensors_header
 from sightline.contract import NeuralSystem
 from sightline.errors import ModelFileError
 from sightline.files import replace_atomically
@@ -26,8 +27,6 @@ FORMAT = 1
 """Version of the header; a reader refuses newer ones."""
 
 METADATA_KEY = "sightline"
-_LENGTH_BYTES = 8
-_LARGEST_HEADER = 100_000_000
 _NAMED_MISFITS = 3
 
 
@@ -72,7 +71,6 @@ def write_model(
     stage: str,
     metrics: Mapping[str, float],
     provenance: str,
-    half: bool = False,
 ) -> None:
     """Write a system as one file, in one move: a crash leaves the old file or the new one.
 
@@ -82,7 +80,6 @@ def write_model(
         stage: the stage of the recipe that the weights come from.
         metrics: what was measured with these weights.
         provenance: licence and origin of the weights.
-        half: store floats as float16, half the size and 3 decimal digits.
 
     Raises:
         ModelFileError: the file cannot be written; what was there is unharmed.
@@ -102,8 +99,6 @@ def write_model(
     # One key only: safetensors writes several in an order of its own, and the same model should be the same bytes.
     metadata = {METADATA_KEY: json.dumps(asdict(header))}
     tensors = tensors_of(system)
-    if half:
-        tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
     try:
         replace_atomically(path, lambda beside: save_file(tensors, beside, metadata))
     except (OSError, SafetensorError) as error:
@@ -123,7 +118,7 @@ def read_header(path: Path) -> ModelHeader:
     Raises:
         ModelFileError: the file is missing, damaged, foreign or of a newer Sightline.
     """
-    text = _safetensors_header(path).get("__metadata__", {}).get(METADATA_KEY)
+    text = safetensors_header(path).get("__metadata__", {}).get(METADATA_KEY)
     if text is None:
         raise ModelFileError(
             "holds weights but no Sightline header: a foreign file",
@@ -144,7 +139,7 @@ def read_header(path: Path) -> ModelHeader:
         header = ModelHeader(**{field.name: values[field.name] for field in fields(ModelHeader)})
         classes = Classes(tuple(header.class_names), tuple(header.class_ids))
     except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, f"its Sightline header makes no sense ({error!r})") from error
+        raise damaged(path, f"its Sightline header makes no sense ({error!r})") from error
     values = {field.name: values[field.name] for field in fields(ModelHeader)}
     return ModelHeader(**{**values, "class_names": classes.names, "class_ids": classes.ids})
 
@@ -155,17 +150,23 @@ def is_model_file(path: Path) -> bool:
     Raises:
         ModelFileError: the file is missing, damaged or not safetensors.
     """
-    return METADATA_KEY in _safetensors_header(path).get("__metadata__", {})
+    return METADATA_KEY in safetensors_header(path).get("__metadata__", {})
 
 
-def load_weights(path: Path, system: nn.Module) -> None:
+def load_weights(path: Path, system: nn.Module, *, skip: tuple[str, ...] = ()) -> None:
     """Put the tensors of a model file into a system that was built from its header.
+
+    Args:
+        path: the model file.
+        system: what they are put into.
+        skip: tensors whose names begin so stay as the system has them, whatever the file holds of them.
 
     Raises:
         ModelFileError: the file is damaged, or a tensor is missing, unexpected or of another shape; the system is
             unchanged then.
     """
-    tensors = read_tensors(path)
+    tensors = {name: tensor for name, tensor in read_tensors(path).items() if not name.startswith(skip)}
+    tensors |= {name: tensor for name, tensor in system.state_dict().items() if name.startswith(skip)}
     require_fit(path, tensors, system)
     system.load_state_dict(tensors)
 
@@ -188,64 +189,3 @@ def require_fit(place: Path, tensors: Mapping[str, Tensor], system: nn.Module) -
             cause="it was made for another model, configuration or number of classes",
             cure="load it by its own header (sightline.load), or build the model that it was made for",
         )
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """All tensors of any safetensors file by name, floats as float32: weights of torchvision's names, say.
-
-    Raises:
-        ModelFileError: the file is missing, damaged or not safetensors.
-    """
-    return {
-        name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor
-        for name, tensor in read_tensors(path).items()
-    }
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file as they were stored; raises ``ModelFileError`` as :func:`read_state_dict`."""
-    _safetensors_header(path)
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, f"cannot be read ({error})") from error
-
-
-def _safetensors_header(path: Path) -> dict[str, Any]:
-    """The file's JSON header, after checking that the file has all the bytes that it announces."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(_LENGTH_BYTES)
-            length = int.from_bytes(start, "little")
-            text = file.read(length) if length <= min(size, _LARGEST_HEADER) else b""
-    except OSError as error:
-        cure = "check the path" if isinstance(error, FileNotFoundError) else None
-        raise ModelFileError(f"cannot be read ({error.strerror})", place=path, cure=cure) from error
-    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
-        raise ModelFileError(
-            "is a pickle, as torch.save writes, and not safetensors",
-            place=path,
-            cause="pickles can run any code, so that Sightline never opens them",
-            cure="convert it with safetensors.torch.save_file where you trust it",
-        )
-    if len(start) < _LENGTH_BYTES or len(text) < length:
-        raise _damaged(path, f"ends within its header, after {size} bytes")
-    try:
-        header = json.loads(text)
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        expected = _LENGTH_BYTES + length + max(ends, default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise _damaged(path, "does not begin with a safetensors header") from error
-    if size != expected:
-        raise _damaged(path, f"has {size} bytes where its header announces {expected}")
-    return dict(header)
-
-
-def _damaged(path: Path, what: str) -> ModelFileError:
-    return ModelFileError(
-        f"is not a whole safetensors file: it {what.removeprefix('it ')}",
-        place=path,
-        cause="it was cut off while being copied or written, or is of another kind",
-        cure="copy or download it again",
-    )

@@ -8,7 +8,7 @@ at hand with x2 > x1 and y2 > y1; labels are int64 from 0 to K - 1 without a bac
 (N, H, W); keypoints are float32 (N, K, 3) = x, y, visibility. Zero objects is legal everywhere.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -301,6 +301,13 @@ class ImageBatch:
         (height, width), (original_height, original_width) = self.sizes[index], self.original_sizes[index]
         return height / original_height, width / original_width
 
+    def to_original(self, boxes: Tensor, index: int) -> Tensor:
+        """Boxes (N, 4) in pixels of the batch, in pixels of the image that went in at ``index``."""
+        scale_y, scale_x = self.scales(index)
+        top, left = self.offsets[index]
+        scale = boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+        return (boxes - boxes.new_tensor([left, top, left, top])) / scale
+
     def to(self, device: torch.device | str) -> "ImageBatch":
         """The same batch on another device."""
         return ImageBatch(self.images.to(device), self.sizes, self.original_sizes, self.offsets)
@@ -333,10 +340,6 @@ class FeatureMaps:
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self.maps)
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> "FeatureMaps":
-        """The maps with ``function`` applied to each; strides stay."""
-        return FeatureMaps(tuple(function(m) for m in self.maps), self.strides)
 
     @property
     def sizes(self) -> tuple[Size, ...]:

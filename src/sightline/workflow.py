@@ -1,7 +1,9 @@
 """From a folder of labelled images to a judged detector: what ``sightline train`` does, for Python as well.
 
-Here the rooms meet: data are opened, the system is trained by its recipe, the best weights are judged on images that
-training never saw, and everything is written to the run folder. Nothing here prints.
+Here the rooms meet: data are opened, the system is trained by its recipe, the best weights are judged, and everything
+is written to the run folder. They are judged on the test split, whose images had no part in training. Where a set has
+none the validation split serves, whose images chose the best weights; that flatters, and the results say so. Nothing
+here prints.
 """
 
 import json
@@ -9,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -39,6 +42,9 @@ RUNS = Path("runs")
 
 METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE = "metrics.json", "predictions.json", "report.html"
 """What a judgement writes."""
+
+CHOSEN_HERE = "these images also chose the best weights"
+"""Said of a judgement on the validation split of a training run."""
 
 PredictPrecision = Literal["fp32", "bf16"]
 
@@ -88,16 +94,19 @@ class Judgement:
         evaluation: how good it is.
         cost: what one prediction costs, or None if that was not measured.
         data: the split.
+        note: what has to be known to read the numbers right, or nothing.
     """
 
     evaluation: Evaluation
     cost: Cost | None
     data: Dataset
+    note: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """What metrics.json holds."""
         cost = None if self.cost is None else self.cost.to_dict()
-        return {"data": self.data.name, "split": self.data.split, **self.evaluation.to_dict(), "cost": cost}
+        place = {"data": self.data.name, "split": self.data.split, "note": self.note or None}
+        return {**place, **self.evaluation.to_dict(), "cost": cost}
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +154,6 @@ def train(
     options: TrainOptions | None = None,
     splits: Splits | None = None,
     progress: TrainProgress | None = None,
-    provenance: str = "",
 ) -> Trained:
     """Train a system on a set of labelled images, judge it, and write all of it to a run folder.
 
@@ -156,7 +164,6 @@ def train(
         options: how long, where, with which seed; default: as the system's paper does it.
         splits: which splits are used for what, where ``data`` is a path.
         progress: what a person sees; default: nothing.
-        provenance: licence and origin of the weights that the system starts from; goes into the model file.
 
     Returns:
         The run: its folder holds config.json, history.csv, metrics.json, predictions.json, best.safetensors, last/,
@@ -183,7 +190,9 @@ def train(
     folder = next_folder(RUNS / f"{system.name}-{data.train.name}", numbered=True) if out is None else Path(out)
     with RunFolder.create(folder, resume=options.resume) as run:
         run.record("data", _description(data), free=("path",))
-        origin = f"trained on {data.train.name}, split {data.train.split}" + (f"; {provenance}" if provenance else "")
+        origin = f"trained on {data.train.name}, split {data.train.split}; started from {system.origin}"
+        if run.lock is not None and not run.resumed:
+            run.log(f"starts from {system.origin}")
         train_data = TrainData(data.train, data.val, origin)
         shown = SilentProgress() if progress is None else progress
         try:
@@ -197,6 +206,8 @@ def train(
             return Trained(folder, result)
         best = cast(NeuralSystem[Any, Any], load(result.best))
         verdict = judge(best, data.test, device=options.device)
+        if data.test.split == data.val.split:
+            verdict = replace(verdict, note=CHOSEN_HERE)
         history = read_history(run.history)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         write_judgement(folder, verdict, title=f"{system.name} on {data.train.name}", config=config, history=history)
@@ -257,7 +268,7 @@ def write_judgement(
         cost=judgement.cost,
         gallery=gallery(evaluation, data),
         findings=dict(data.findings),
-        notes=(f"Judged on the split {data.split} of {data.name}.",),
+        notes=(f"Judged on the split {data.split} of {data.name}{_after_colon(judgement.note)}.",),
     )
     write_report(folder / REPORT_FILE, report)
 
@@ -273,7 +284,7 @@ def ready(system: System[Any], *, device: str = "auto", precision: PredictPrecis
     name, index = choose_accelerator(TrainOptions(device=device))
     if not isinstance(system, NeuralSystem):
         return system
-    return system.to(name if index is None else f"{name}:{index}").for_prediction(precision)
+    return system.for_prediction(precision).to(name if index is None else f"{name}:{index}")
 
 
 def image_size_settings(config: Any, short_side: int) -> dict[str, object]:
@@ -292,7 +303,7 @@ def image_size_settings(config: Any, short_side: int) -> dict[str, object]:
 
 
 def resized(system: System[Any], short_side: int | None) -> System[Any]:
-    """The system with its preparation at another resolution, or as it is for None.
+    """A copy of the system with its preparation at another resolution; the system itself for None.
 
     Raises:
         ConfigError: the system has no preparation to change, or the size makes no sense.
@@ -302,8 +313,9 @@ def resized(system: System[Any], short_side: int | None) -> System[Any]:
     if not isinstance(system, NeuralSystem):
         raise ConfigError("this model's image size is fixed", cure="leave --imgsz out")
     _require_side(short_side)
-    system.preparation = system.preparation.with_size(short_side)
-    return system
+    copy = deepcopy(system)
+    copy.preparation = system.preparation.with_size(short_side)
+    return copy
 
 
 def _require_side(short_side: int) -> None:
@@ -347,6 +359,10 @@ def next_folder(base: Path, *, numbered: bool = False) -> Path:
         if not folder.exists():
             return folder
         number += 1
+
+
+def _after_colon(note: str) -> str:
+    return f": {note}" if note else ""
 
 
 def _withdraw(run: RunFolder) -> None:

@@ -3,8 +3,9 @@
 A system's module is imported when the system is first asked for, so that listing the catalogue costs nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -15,9 +16,12 @@ from sightline.errors import ConfigError, ModelFileError
 
 if TYPE_CHECKING:
     from sightline.contract import System, Task
+    from sightline.model_file import ModelHeader
     from sightline.structures import Classes
 
 MODEL_FILE = "best.safetensors"
+_OFFERED = ("coco", "imagenet")
+"""Names of weights that torchvision's catalogue offers."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,8 @@ class Entry:
         task: what kind of answer the system gives.
         summary: one line for people.
         paper: authors, title, year.
-        foreign: ``module:function`` called with (config, classes, weights), which builds the system from weights that
-            Sightline did not write: a name such as "coco", or a file; None where the system knows none.
+        foreign: ``module:function`` called with (config, classes or None, weights), which builds the system from
+            weights that Sightline did not write: a name such as "coco", or a file; None where the system knows none.
     """
 
     system: str
@@ -92,58 +96,76 @@ def entry(name: str) -> Entry:
     return CATALOGUE[name]
 
 
-def configure(name: str, settings: Mapping[str, object] | None = None) -> Any:
+def configure(name: str, settings: Mapping[str, object] | None = None, weights: str | Path | None = None) -> Any:
     """The configuration of a name with some settings changed.
+
+    Args:
+        name: a name of the catalogue.
+        settings: values by field name; the rest stay as they are.
+        weights: that the system is to start from; where they are a model file of Sightline's, its configuration is what
+            is changed.
 
     Raises:
         ConfigError: no system of that name, an unknown setting or a value that does not fit.
+        ModelFileError: a model file that cannot be read, or is of another system.
     """
-    config = entry(name).default_config()
+    row = entry(name)
+    config = row.default_config()
+    place = None if weights is None else _own_file(weights)
+    if place is not None:
+        config = _config_of(place, _header_for(row, place), type(config))
     return parse_settings(type(config), settings or {}, base=config)
 
 
 def create(
     name: str,
     *,
-    classes: "Classes | Sequence[str]",
+    classes: "Classes | Sequence[str] | None" = None,
     settings: Mapping[str, object] | None = None,
     weights: str | Path | None = None,
     backbone_weights: str | Path | None = None,
+    seed: int = 0,
 ) -> "System[Any]":
     """A new system.
 
     Args:
         name: a name of the catalogue (``sightline models``).
-        classes: what it is to find: a data set's classes, or names.
+        classes: what it is to find: a data set's classes, or names; None for those of the weights.
         settings: values of its configuration by field name (``sightline models NAME``); the rest stay as they are.
         weights: of the whole system: a Sightline model file, or what the system itself offers ("coco": torchvision's);
-            None for random ones.
+            None for random ones. A model file's own configuration counts where ``settings`` says nothing; for other
+            classes than its own the layers of the classes start anew.
         backbone_weights: of the backbone alone: "imagenet", or a safetensors file with torchvision's names; None for
             random ones.
+        seed: of the weights that are random; torch's own generator is left as it was.
 
     Raises:
-        ConfigError: no system of that name, or settings that do not fit.
+        ConfigError: no system of that name, settings that do not fit, or no classes.
         ModelFileError: weights that cannot be read or do not fit.
     """
     from sightline.runtime import tune_allocator
-    from sightline.structures import Classes
 
     tune_allocator()
-    row, config = entry(name), configure(name, settings)
-    if not isinstance(classes, Classes):
-        classes = Classes(tuple(classes))
-    if not len(classes):
-        raise ConfigError("a system needs at least one class", cure="name what it is to find")
+    row, named = entry(name), _classes(classes)
     if weights is not None and backbone_weights is not None:
         raise ConfigError(
             "weights and backbone weights are both given",
             cause="the weights hold a backbone",
             cure="give one of the two",
         )
-    if weights is None:
-        start = None if backbone_weights is None else str(backbone_weights)
-        return cast("System[Any]", row.system_class()(config, classes, backbone_weights=start))
-    return _create_from(row, config, classes, weights)
+    config = configure(name, settings, weights)
+    with _seeded(seed):
+        if weights is not None:
+            return _create_from(row, config, named, weights)
+        if named is None:
+            raise ConfigError(
+                "what the system is to find is not said", cure="give classes, or weights that know theirs, such as coco"
+            )
+        if backbone_weights is None:
+            return cast("System[Any]", row.system_class()(config, named, backbone_weights=None))
+        system = row.system_class()(config, named, backbone_weights=str(backbone_weights))
+    system.origin = f"{system.origin} ({_licence(backbone_weights)})"
+    return cast("System[Any]", system)
 
 
 def load(path: str | Path) -> "System[Any]":
@@ -157,7 +179,6 @@ def load(path: str | Path) -> "System[Any]":
     """
     from sightline.model_file import load_weights, read_header
     from sightline.runtime import tune_allocator
-    from sightline.transforms.preparation import Preparation
 
     tune_allocator()
     place = model_path(path)
@@ -170,19 +191,12 @@ def load(path: str | Path) -> "System[Any]":
             cure=closest(header.system, list(CATALOGUE)),
         )
     row = CATALOGUE[header.system]
-    config_class = type(row.default_config())
-    try:
-        config = parse_settings(config_class, header.config)
-    except ConfigError as error:
-        raise ModelFileError(
-            f"holds a configuration that this version does not know: {error.what}",
-            place=place,
-            cause="another version of Sightline wrote it",
-            cure=f"load it with Sightline {header.versions.get('sightline', 'of its own time')}",
-        ) from error
-    system = row.system_class()(config, header.classes)
+    config = _config_of(place, header, type(row.default_config()))
+    with _seeded(0):
+        system = row.system_class()(config, header.classes)
     load_weights(place, system)
-    system.preparation = parse_settings(Preparation, header.preparation)
+    system.preparation = _preparation_of(place, header)
+    system.origin = _origin_of(place, header)
     return cast("System[Any]", system)
 
 
@@ -206,22 +220,125 @@ def model_path(path: str | Path) -> Path:
     return place
 
 
-def _create_from(row: Entry, config: Any, classes: "Classes", weights: str | Path) -> "System[Any]":
+def _create_from(row: Entry, config: Any, classes: "Classes | None", weights: str | Path) -> "System[Any]":
     """A system that starts from the weights of a whole one."""
-    from sightline.model_file import is_model_file, load_weights
-
-    place = Path(weights)
-    if place.is_dir() or (place.is_file() and is_model_file(place)):
-        system = row.system_class()(config, classes)
-        load_weights(model_path(place), system)
-        return cast("System[Any]", system)
+    place = _own_file(weights)
+    if place is not None:
+        return _create_from_own(row, config, classes, place)
     if row.foreign is None:
         raise ModelFileError(
             "is no model file of Sightline's, and this model reads no other",
-            place=place,
+            place=weights,
             cure="name a model file that Sightline wrote",
         )
-    return cast("System[Any]", _object(row.foreign)(config, classes, str(weights)))
+    system = _object(row.foreign)(config, classes, str(weights))
+    system.origin = f"{system.origin} ({_licence(weights)})"
+    return cast("System[Any]", system)
+
+
+def _create_from_own(row: Entry, config: Any, classes: "Classes | None", place: Path) -> "System[Any]":
+    """A system that starts from a model file; the layers of the classes start anew if these are others."""
+    from sightline.model_file import load_weights
+
+    header = _header_for(row, place)
+    system = row.system_class()(config, header.classes if classes is None else classes)
+    origin = _origin_of(place, header)
+    if system.classes.names == header.class_names:
+        load_weights(place, system)
+    elif not system.class_layers:
+        raise ModelFileError(
+            "was trained for other classes, and the model does not say which of its layers belong to them",
+            place=place,
+            cure="train on a set with the classes of the file, or from other weights",
+        )
+    else:
+        load_weights(place, system, skip=system.class_layers)
+        origin += f"; class layers new, not those of its {len(header.classes)} classes"
+    # The size may have been set anew; how pixels become numbers is what the weights were trained with.
+    size = system.preparation
+    system.preparation = replace(_preparation_of(place, header), short_side=size.short_side, long_side=size.long_side)
+    system.origin = origin
+    return cast("System[Any]", system)
+
+
+def _own_file(weights: str | Path) -> Path | None:
+    """The model file of Sightline's that weights name, or None if they are of another kind."""
+    from sightline.model_file import is_model_file
+
+    place = Path(weights)
+    if str(weights) in _OFFERED or not (place.is_dir() or (place.is_file() and is_model_file(place))):
+        return None
+    return model_path(place)
+
+
+def _header_for(row: Entry, place: Path) -> "ModelHeader":
+    """The header of a model file that must be of the row's system."""
+    from sightline.model_file import read_header
+
+    header, system = read_header(place), row.system_class().name
+    if header.system != system:
+        raise ModelFileError(
+            f"holds a {header.system}, not a {system}",
+            place=place,
+            cure=f"use --model {header.system}, or other weights",
+        )
+    return header
+
+
+def _config_of(place: Path, header: "ModelHeader", config_class: type) -> Any:
+    try:
+        return parse_settings(config_class, header.config)
+    except ConfigError as error:
+        raise _of_another_version(place, header, "configuration", error) from error
+
+
+def _preparation_of(place: Path, header: "ModelHeader") -> Any:
+    from sightline.transforms.preparation import Preparation
+
+    try:
+        return parse_settings(Preparation, header.preparation)
+    except ConfigError as error:
+        raise _of_another_version(place, header, "preparation of images", error) from error
+
+
+def _of_another_version(place: Path, header: "ModelHeader", what: str, error: ConfigError) -> ModelFileError:
+    return ModelFileError(
+        f"holds a {what} that this version does not know: {error.what}",
+        place=place,
+        cause="another version of Sightline wrote it, or it is damaged",
+        cure=f"load it with Sightline {header.versions.get('sightline', 'of its own time')}",
+    )
+
+
+def _origin_of(place: Path, header: "ModelHeader") -> str:
+    return f"the model file {place} ({header.provenance or 'licence unknown'})"
+
+
+def _licence(weights: str | Path) -> str:
+    return "torchvision's catalogue, BSD-3-Clause" if str(weights) in _OFFERED else "licence unknown"
+
+
+def _classes(classes: "Classes | Sequence[str] | None") -> "Classes | None":
+    """Classes from their names, checked."""
+    from sightline.structures import Classes
+
+    if classes is None:
+        return None
+    if isinstance(classes, str):
+        raise ConfigError(f"classes={classes!r} is one string, not a list of names", cure=f"give [{classes!r}]")
+    if not len(classes):
+        raise ConfigError("a system needs at least one class", cure="name what it is to find")
+    return classes if isinstance(classes, Classes) else Classes(tuple(classes))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """What is drawn within comes from the seed, and what is drawn afterwards does not notice."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def _object(target: str) -> Any:

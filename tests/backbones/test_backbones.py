@@ -107,9 +107,9 @@ def test_weights_of_other_shapes_are_named(tmp_path: Path) -> None:
 def test_unreadable_weight_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match=r"bad\.safetensors.*not a readable safetensors"):
+    with pytest.raises(ModelFileError, match=r"bad\.safetensors.*not a whole safetensors"):
         build_backbone("resnet18", weights=str(path))
-    with pytest.raises(ModelFileError, match="no such file"):
+    with pytest.raises(ModelFileError, match="No such file"):
         build_backbone("resnet18", weights=str(tmp_path / "missing.safetensors"))
 
 

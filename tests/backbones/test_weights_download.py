@@ -74,18 +74,25 @@ def test_the_official_detector_loads_and_its_norms_have_no_epsilon(
     torch.manual_seed(0)
     theirs = torchvision.models.detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
     state = theirs.state_dict()
+    state["backbone.body.bn1.running_var"][:3] = torch.tensor([1e-12, 1e-7, 1e-4])
     name = _serve(folder, {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")})
     monkeypatch.setattr(faster_rcnn_weights, "official_weights", partial(official_weights, f"{address}/{name}"))
     model = faster_rcnn_from(FasterRCNNConfig(), None, "coco")
     assert len(model.classes) == 90
     assert model.classes.ids[model.classes.label_of("person")] == 1
     assert model.classes.ids[model.classes.label_of("toothbrush")] == 90
-    own = model.backbone.state_dict()["stages.0.0.norm.running_var"]
-    torch.testing.assert_close(own + 1e-5, state["backbone.body.bn1.running_var"], rtol=0, atol=1e-7)
+    norm = model.backbone.stages[0][0].norm
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    wanted = state["backbone.body.bn1.weight"] * state["backbone.body.bn1.running_var"].rsqrt()
+    torch.testing.assert_close(scale, wanted, rtol=1e-5, atol=0)
     assert torch.equal(model.class_logits.bias, state["roi_heads.box_predictor.cls_score.bias"])
-    tuned = faster_rcnn_from(FasterRCNNConfig(), Classes(("cat", "dog")), "coco")
+    tuned = faster_rcnn_from(FasterRCNNConfig(), Classes(("gnu", "dog")), "coco")
     assert tuned.class_logits.out_features == 3
-    assert "class layers new" in tuned.origin
+    assert "1 of 2 classes start anew" in tuned.origin
     assert torch.equal(tuned.head.fc6.weight, model.head.fc6.weight)
-    with pytest.raises(ConfigError, match="coco are for resnet50"):
+    dog = 1 + model.classes.label_of("dog")
+    assert torch.equal(tuned.class_logits.weight[[0, 2]], model.class_logits.weight[[0, dog]])
+    assert torch.equal(tuned.box_deltas.weight[8:12], model.box_deltas.weight[4 * dog : 4 * dog + 4])
+    assert not torch.equal(tuned.class_logits.weight[1], model.class_logits.weight[1])
+    with pytest.raises(ConfigError, match="do not fit backbone=resnet18"):
         faster_rcnn_from(FasterRCNNConfig(backbone="resnet18"), None, "coco")

@@ -173,6 +173,8 @@ def test_a_folder_that_exists_is_left_alone(fails, trained, shapes):
     fails(USAGE, "evaluate", trained, "--data", shapes, "--out", trained)
     fails(USAGE, "data", "make", "--out", trained)
     fails(USAGE, "demo", "--out", trained)
+    fails(USAGE, "demo", "--out", trained.parent / "demo", "--device", "abacus")
+    assert not (trained.parent / "demo").exists()
     assert snapshot(trained) == before
 
 

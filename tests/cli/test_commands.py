@@ -9,7 +9,10 @@ import torch
 from conftest_cli import QUICK, TINY, snapshot
 
 import sightline
+from sightline.cli import opening
 from sightline.cli.predict import Names
+from sightline.model_file import read_header
+from sightline.workflow import CHOSEN_HERE, resized
 
 COCO_KEYS = {"image_id", "category_id", "bbox", "score"}
 
@@ -24,6 +27,9 @@ def test_a_run_folder_is_complete(trained):
     config = json.loads((trained / "config.json").read_text())
     assert config["data"]["splits"] == {"train": "train", "val": "val", "test": "test"}
     assert config["training"]["config"]["short_side"] == 64
+    assert metrics["note"] is None
+    assert (trained / "log.txt").read_text().startswith("starts from random weights\n")
+    assert read_header(trained / "best.safetensors").provenance.endswith("; started from random weights")
     assert all(row.keys() == COCO_KEYS for row in json.loads((trained / "predictions.json").read_text()))
 
 
@@ -32,7 +38,10 @@ def test_train_tells_machines_what_it_did(run, shapes, tmp_path):
     code, stdout, _ = run("train", "--data", shapes, "--out", out, *TINY, *QUICK, "--test-split", "val", "--json")
     document = json.loads(stdout)
     assert (code, document["split"], document["run"]["steps"]) == (0, "val", 2)
-    assert Path(document["files"]["report"]).read_text().startswith("<!DOCTYPE html>")
+    report = Path(document["files"]["report"]).read_text()
+    assert report.startswith("<!DOCTYPE html>")
+    # No test split: the numbers flatter, and machines and people are told.
+    assert document["note"] == CHOSEN_HERE and CHOSEN_HERE in report
 
 
 def test_the_run_folder_has_a_name_of_its_own(run, shapes, tmp_path, monkeypatch):
@@ -91,6 +100,51 @@ def test_predict_takes_files_folders_and_patterns(run, trained, shapes, tmp_path
     listed = json.loads((out / "images.json").read_text())
     assert {row["image_id"] for row in rows} <= {image["id"] for image in listed["images"]}
     assert len(listed["categories"]) == 12
+
+
+def test_a_trained_model_is_tuned_to_other_images(run, trained, shapes, tmp_path):
+    words = ["train", "--data", shapes, "--weights", trained, "--out", tmp_path / "tuned", *QUICK, "--imgsz", 48]
+    code, stdout, err = run(*words, "--test-split", "val")
+    assert code == 0, err
+    assert CHOSEN_HERE in stdout
+    header, base = (read_header(folder / "best.safetensors") for folder in (tmp_path / "tuned", trained))
+    assert (header.config["channels"], header.config["short_side"]) == (16, 48)
+    assert header.provenance.endswith(f"({base.provenance})")
+
+
+def test_coco_stands_for_the_official_model(run, trained, shapes, tmp_path, monkeypatch):
+    asked = []
+
+    def create(name, *, weights):
+        asked.append((name, weights))
+        return sightline.load(trained)
+
+    monkeypatch.setattr(opening, "create", create)
+    assert run("predict", "coco", shapes / "val", "--out", tmp_path / "found")[0] == 0
+    assert run("evaluate", "coco", "--data", shapes, "--out", tmp_path / "judged")[0] == 0
+    assert asked == [("faster_rcnn", "coco")] * 2
+    assert (tmp_path / "judged" / "report.html").is_file()
+
+
+def test_another_size_leaves_the_model_as_it_was(trained):
+    model = sightline.load(trained)
+    before = model.preparation
+    assert resized(model, 96).preparation.short_side == 96
+    assert model.preparation == before
+    assert resized(model, None) is model
+
+
+def test_real_images_are_trained_on_and_judged(run, data_root, tmp_path):
+    data = data_root / "datasets" / "coco_tiny"
+    words = ["--data", data, "--out", tmp_path / "run"]
+    code, _, err = run("train", *words, *TINY, *QUICK, "--batch", 16)
+    assert code == 0, err
+    code, stdout, err = run("evaluate", tmp_path / "run", "--data", data, "--split", "val", "--json")
+    assert code == 0, err
+    document = json.loads(stdout)
+    stored = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert (document["images"], document["metrics"]) == (80, stored["metrics"])
+    assert stored["note"] == CHOSEN_HERE
 
 
 def test_predict_keeps_to_the_threshold(run, trained, shapes, tmp_path):

@@ -185,7 +185,7 @@ def test_one_image_is_learned_by_heart(name):
     batch, prepared = system.prepare(image), [system.preparation.target(truth)]
     optimiser = torch.optim.AdamW([p for p in system.parameters() if p.requires_grad], lr=5e-4)
     system.train()
-    for _ in range(40 if name in LEARNS_QUICKLY else 120):
+    for _ in range(60 if name in LEARNS_QUICKLY else 120):
         optimiser.zero_grad()
         sum(system.loss(batch, prepared).values()).backward()
         optimiser.step()

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN as Peer
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
-from sightline.detectors.faster_rcnn import FasterRCNN
+from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.detectors.faster_rcnn_weights import faster_rcnn_from, load_torchvision_faster_rcnn
 from sightline.errors import ModelFileError
 from sightline.geometry.iou import pairwise_iou
@@ -157,3 +158,20 @@ def test_weights_of_another_form_are_refused(make_pair: Callable) -> None:
     del state["rpn.head.cls_logits.bias"]
     with pytest.raises(ModelFileError, match=r"x: no tensor 'rpn\.head\.cls_logits\.bias'"):
         load_torchvision_faster_rcnn(ours, state, "x")
+
+
+def test_the_official_model_agrees_with_ours_of_the_same_weights() -> None:
+    torch.manual_seed(0)
+    peer = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=6, min_size=160, max_size=320)
+    with torch.no_grad():
+        for name, tensor in peer.state_dict().items():
+            if name.endswith("bn3.weight"):
+                tensor.mul_(0.2)
+            elif "cls_score.weight" in name:
+                tensor.mul_(40)
+    config = FasterRCNNConfig(norm="frozen", frozen_stages=2, short_side=160, long_side=320)
+    ours = FasterRCNN(config, Classes(tuple("abcde")))
+    load_torchvision_faster_rcnn(ours, peer.state_dict(), "the peer")
+    images = _images(5, SIZES[:2])
+    with torch.no_grad():
+        _assert_same(ours.predict(images), peer.eval()(images))

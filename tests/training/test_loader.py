@@ -24,6 +24,7 @@ def test_processes_and_parts_share_the_stream_and_miss_nothing(images: int, shap
         ]
         seen += batch
     assert seen == list(range(5 * batch_size))
+    assert Sampling(0, 10, 12, accumulate=2, processes=3).part_size == 2
     assert Sampling(0, images, batch_size).epochs_done(5) == 5 * batch_size // images
 
 

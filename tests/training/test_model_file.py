@@ -8,11 +8,11 @@ from tiny_system import TinyConfig, TinySystem, make_system
 
 from sightline.errors import ModelFileError
 from sightline.files import write_atomically
-from sightline.model_file import load_weights, read_header, read_state_dict, write_model
+from sightline.model_file import load_weights, read_header, write_model
 
 
-def write(path: Path, system: TinySystem, **options: bool) -> Path:
-    write_model(path, system, stage="train", metrics={"AP": 0.5}, provenance="made here, CC0", **options)
+def write(path: Path, system: TinySystem) -> Path:
+    write_model(path, system, stage="train", metrics={"AP": 0.5}, provenance="made here, CC0")
     return path
 
 
@@ -31,16 +31,6 @@ def test_round_trip(tmp_path: Path) -> None:
     assert path.read_bytes() == write(tmp_path / "again.safetensors", system).read_bytes()
 
 
-def test_half_is_half_the_size_and_comes_back_as_float32(tmp_path: Path) -> None:
-    system = make_system()
-    path = write(tmp_path / "half.safetensors", system, half=True)
-    read = read_state_dict(path)
-    assert read["trunk.weight"].dtype == torch.float32 and read["norm.num_batches_tracked"].dtype == torch.int64
-    torch.testing.assert_close(read["trunk.weight"], system.trunk.weight.detach(), rtol=1e-3, atol=1e-4)
-    load_weights(path, system)
-    assert system.trunk.weight.dtype == torch.float32
-
-
 def test_truncated_anywhere_is_one_clear_line(tmp_path: Path) -> None:
     path = write(tmp_path / "m.safetensors", make_system())
     whole = path.read_bytes()
@@ -48,27 +38,10 @@ def test_truncated_anywhere_is_one_clear_line(tmp_path: Path) -> None:
     before = {name: tensor.clone() for name, tensor in system.state_dict().items()}
     for place in range(20):
         path.write_bytes(whole[: place * len(whole) // 20])
-        for read in (read_header, read_state_dict, lambda p: load_weights(p, system)):
+        for read in (read_header, lambda p: load_weights(p, system)):
             with pytest.raises(ModelFileError, match=r"m\.safetensors: is not a whole safetensors file.*cut off"):
                 read(path)
     assert all(torch.equal(tensor, system.state_dict()[name]) for name, tensor in before.items())
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"PK\x03\x04" + bytes(50), "is a pickle"),
-        (b"\x80\x02}q\x00" + bytes(50), "is a pickle"),
-        (b"<!DOCTYPE html><html>not found</html>", "not a whole safetensors file"),
-        (b"\x02\x00\x00\x00\x00\x00\x00\x00[]", "not a whole safetensors file"),
-        (b"\x0a\x00\x00\x00\x00\x00\x00\x00" + b'{"a": "b"}', "not a whole safetensors file"),
-    ],
-)
-def test_other_kinds_of_file(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "m.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(ModelFileError, match=message):
-        read_header(path)
 
 
 def test_missing_folder_and_foreign_files(tmp_path: Path) -> None:
@@ -79,7 +52,6 @@ def test_missing_folder_and_foreign_files(tmp_path: Path) -> None:
     save_file({"w": torch.ones(2, dtype=torch.float16)}, tmp_path / "w.safetensors")
     with pytest.raises(ModelFileError, match=r"foreign file.*--backbone-weights"):
         read_header(tmp_path / "w.safetensors")
-    assert read_state_dict(tmp_path / "w.safetensors")["w"].dtype == torch.float32
 
 
 def test_newer_format_and_senseless_headers(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from tiny_system import make_system
 from torch import nn
+from torchvision.ops.misc import FrozenBatchNorm2d
 
 from sightline.contract import Optimiser, ParameterGroup
 from sightline.errors import ConfigError
@@ -76,13 +77,9 @@ def test_memory_goes_out_and_in_bit_for_bit(kind: str) -> None:
         assert torch.equal(mine, other)
 
 
-class FrozenBatchNorm2d(nn.Module):
-    """Stands for the one of torchvision."""
-
-
 def test_batch_norms_are_told_by_policy() -> None:
     frozen, fixed = nn.BatchNorm2d(2).eval().requires_grad_(False), nn.BatchNorm2d(2).eval()
-    network = nn.Sequential(nn.BatchNorm2d(2), frozen, fixed, FrozenBatchNorm2d(), nn.GroupNorm(1, 2))
+    network = nn.Sequential(nn.BatchNorm2d(2), frozen, fixed, FrozenBatchNorm2d(2), nn.GroupNorm(1, 2))
     assert describe_batch_norm(network) == (
         "norm layers: 2 frozen, 1 fixed statistics, learning scale, 1 live, 1 without batch statistics"
     )

@@ -31,6 +31,34 @@ def test_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert hashes(tmp_path) == before
 
 
+def test_run_that_never_began_makes_way(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, resume=False) as run:
+        run.record("training", {"seed": 1})
+        run.log("begins")
+        (tmp_path / "last.new").mkdir()
+        (tmp_path / "last.new" / "model.safetensors").write_bytes(b"cut off")
+    with RunFolder.create(tmp_path, resume=False) as run:
+        assert [entry.name for entry in tmp_path.iterdir()] == [".lock"]
+        run.record("training", {"seed": 2})
+    (tmp_path / "best.safetensors").write_bytes(b"weights")
+    with pytest.raises(ConfigError, match="not empty"):
+        RunFolder.create(tmp_path, resume=False)
+    (tmp_path / "best.safetensors").unlink()
+    (tmp_path / ".lock").unlink()
+    before = hashes(tmp_path)
+    with pytest.raises(ConfigError, match="not empty"):  # somebody's own config.json
+        RunFolder.create(tmp_path, resume=False)
+    assert hashes(tmp_path) == before
+
+
+def test_run_that_began_does_not_make_way(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, resume=False) as run:
+        write_checkpoint(run.last, Checkpoint(TrainState(), {}))
+    run.last.rename(tmp_path / "last.new")
+    with pytest.raises(ConfigError, match="not empty"):
+        RunFolder.create(tmp_path, resume=False)
+
+
 def test_nothing_to_resume_makes_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run to resume"):
         RunFolder.create(tmp_path / "typo", resume=True)

@@ -120,6 +120,14 @@ def test_clock_keeps_time_for_the_last_validation_and_saving() -> None:
     assert pace.seconds_left(measured, 120.0, 1.0) == 30.0
 
 
+def test_clock_has_time_for_the_first_validation() -> None:
+    pace = TimePace(SAMPLING, 1, began=0.0, budget=60.0, validation_steps=3.0)
+    # Three steps are an epoch; at 2 s a step a validation is guessed at 6 s, at 5 s a step at 15 s.
+    assert pace.validation_due(TrainState(step=3), 6.0)
+    assert not pace.validation_due(TrainState(step=3), 15.0)
+    assert pace.validation_due(TrainState(step=9), 45.0)  # the last one, which every run has
+
+
 def test_clock_spends_a_tenth_on_validation() -> None:
     pace = TimePace(SAMPLING, 1, began=0.0, budget=1000.0, validation_steps=3.0)
     state = TrainState(step=500, validated_step=3, validated_at=100.0, validation_seconds=10.0)

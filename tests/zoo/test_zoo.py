@@ -67,6 +67,10 @@ def test_what_makes_no_sense_is_refused():
         zoo.create("fasterrcnn", classes=CLASSES)
     with pytest.raises(ConfigError, match="at least one class"):
         zoo.create("faster_rcnn", classes=[])
+    with pytest.raises(ConfigError, match="one string"):
+        zoo.create("faster_rcnn", classes="person")
+    with pytest.raises(ConfigError, match="what the system is to find"):
+        zoo.create("faster_rcnn", settings=TINY)
     with pytest.raises(ConfigError, match="both given"):
         zoo.create("faster_rcnn", classes=CLASSES, weights="a", backbone_weights="b")
 
@@ -94,9 +98,75 @@ def test_weights_of_a_model_file_are_taken_over(system, model_file):
         assert torch.equal(tensor, system.state_dict()[name])
 
 
-def test_weights_for_other_classes_do_not_fit(model_file):
-    with pytest.raises(ModelFileError, match="shape"):
-        zoo.create("faster_rcnn", classes=["a", "b", "c"], settings=TINY, weights=model_file)
+def test_weights_for_other_classes_give_all_but_the_class_layers(system, model_file):
+    for classes in (["a", "b", "c"], ["cow", "hen"]):
+        other = zoo.create("faster_rcnn", classes=classes, weights=model_file, seed=1)
+        same = {name for name, t in other.state_dict().items() if torch.equal(t, system.state_dict()[name])}
+        anew = {"class_logits.weight", "class_logits.bias", "box_deltas.weight", "box_deltas.bias"}
+        assert set(system.state_dict()) - same == anew
+        assert "a test" in other.origin and "class layers new, not those of its 2 classes" in other.origin
+
+
+def test_other_classes_need_a_system_that_knows_its_class_layers(system, model_file, monkeypatch):
+    monkeypatch.setattr(type(system), "class_layers", ())
+    with pytest.raises(ModelFileError, match="other classes"):
+        zoo.create("faster_rcnn", classes=["cow", "hen"], weights=model_file)
+
+
+def test_weights_of_a_model_file_bring_its_configuration(tmp_path):
+    system = zoo.create("faster_rcnn", classes=CLASSES, settings={**TINY, "norm": "frozen"})
+    system.preparation = replace(system.preparation, mean=(0.1, 0.2, 0.3))
+    write_model(tmp_path / "best.safetensors", system, stage="joint", metrics={}, provenance="")
+    for weights in (tmp_path, tmp_path / "best.safetensors"):
+        other = zoo.create("faster_rcnn", weights=weights)
+        assert (other.config, other.classes, other.preparation) == (system.config, CLASSES, system.preparation)
+        assert other.origin == f"the model file {tmp_path / 'best.safetensors'} (licence unknown)"
+    other = zoo.create("faster_rcnn", weights=tmp_path, settings={"short_side": 32, "nms_threshold": 0.3})
+    assert other.config == replace(system.config, short_side=32, nms_threshold=0.3)
+    assert other.preparation == replace(system.preparation, short_side=32)
+
+
+def test_weights_of_another_system_are_refused(system, model_file):
+    content = model_file.read_bytes()
+    name = b'system\\": \\"faster_rcnn'
+    assert content.count(name) == 1
+    model_file.write_bytes(content.replace(name, b'system\\": \\"slower_rcnn'))
+    with pytest.raises(ModelFileError, match="holds a slower_rcnn, not a faster_rcnn"):
+        zoo.create("faster_rcnn", classes=CLASSES, weights=model_file)
+
+
+def test_a_damaged_preparation_is_a_damaged_model_file(model_file):
+    content = model_file.read_bytes()
+    assert content.count(b"divisor") == 1
+    model_file.write_bytes(content.replace(b"divisor", b"divisos"))
+    with pytest.raises(ModelFileError, match="preparation of images"):
+        zoo.load(model_file)
+
+
+def test_the_seed_decides_random_weights():
+    def weights(seed):
+        return torch.cat(
+            [p.flatten() for p in zoo.create("faster_rcnn", classes=CLASSES, settings=TINY, seed=seed).parameters()]
+        )
+
+    state = torch.get_rng_state()
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_official_weights_need_no_classes_and_their_licence_is_told(monkeypatch):
+    from sightline.detectors import faster_rcnn_weights
+
+    def official(config, classes, weights):
+        assert (classes, weights) == (None, "coco")
+        system = zoo.entry("faster_rcnn").system_class()(config, CLASSES)
+        system.origin = "official"
+        return system
+
+    monkeypatch.setattr(faster_rcnn_weights, "faster_rcnn_from", official)
+    system = zoo.create("faster_rcnn", weights="coco", settings=TINY)
+    assert system.origin == "official (torchvision's catalogue, BSD-3-Clause)"
 
 
 def test_a_model_file_of_an_unknown_system_or_setting(system, tmp_path):

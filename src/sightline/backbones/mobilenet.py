@@ -15,11 +15,15 @@ def cut_mobilenet(model: MobileNetV2 | MobileNetV3) -> Backbone:
         model: torchvision's model; it shares its parameters with the result.
     """
     blocks = list(model.features)
-    # torchvision marks the first block of each stride as _is_cn; the first block of all halves the image as well.
-    starts = [i for i, block in enumerate(blocks) if i > 0 and getattr(block, "_is_cn", False)]
+    starts = [i for i, block in enumerate(blocks) if i > 0 and _halves(block)]
     bounds = [0, *starts, len(blocks)]
     stages = []
     for level, (start, end) in enumerate(pairwise(bounds)):
         module = nn.Sequential(*blocks[start:end])
         stages.append(Stage(module, blocks[end - 1].out_channels, 2 ** (level + 1)))
     return Backbone(stages, model)
+
+
+def _halves(block: nn.Module) -> bool:
+    """Whether some convolution of a block has stride 2."""
+    return any(isinstance(layer, nn.Conv2d) and layer.stride == (2, 2) for layer in block.modules())

@@ -1,7 +1,9 @@
 """Weights of torchvision's form: from its catalogue over the network, or from a safetensors file."""
 
+import json
 import urllib.error
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -9,6 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sightline.errors import ModelFileError
+
+_LENGTH_BYTES = 8
+_LARGEST_HEADER = 100_000_000
 
 
 def download_state_dict(url: str) -> dict[str, Tensor]:
@@ -20,7 +25,9 @@ def download_state_dict(url: str) -> dict[str, Tensor]:
     """
     cache = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     try:
-        state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+        state = torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+        )
     except (urllib.error.URLError, OSError) as error:
         raise ModelFileError(
             f"cannot download these weights ({error})",
@@ -39,22 +46,70 @@ def download_state_dict(url: str) -> dict[str, Tensor]:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, floats as float32.
+    """The tensors of any safetensors file by name, floats as float32.
 
     Raises:
-        ModelFileError: no such file, or not a safetensors file.
+        ModelFileError: the file is missing, damaged or not safetensors.
     """
-    if not path.is_file():
-        raise ModelFileError(
-            "no such file", place=path, cure="give the path of a safetensors file with torchvision's names"
-        )
+    return {
+        name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor
+        for name, tensor in read_tensors(path).items()
+    }
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file as they were stored.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or not safetensors.
+    """
+    safetensors_header(path)
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise damaged(path, f"cannot be read ({error})") from error
+
+
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file, after checking that the file has all the bytes that it announces.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or not safetensors.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(_LENGTH_BYTES)
+            length = int.from_bytes(start, "little")
+            text = file.read(length) if length <= min(size, _LARGEST_HEADER) else b""
+    except OSError as error:
+        cure = "check the path" if isinstance(error, FileNotFoundError) else None
+        raise ModelFileError(f"cannot be read ({error.strerror})", place=path, cure=cure) from error
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
         raise ModelFileError(
-            f"not a readable safetensors file ({error})",
+            "is a pickle, as torch.save writes, and not safetensors",
             place=path,
-            cause="a truncated file, or one of another format",
-            cure="copy it again, or convert it with safetensors.torch.save_file",
-        ) from error
-    return {name: t.to(torch.float32) if t.is_floating_point() else t for name, t in tensors.items()}
+            cause="pickles can run any code, so that Sightline never opens them",
+            cure="convert it with safetensors.torch.save_file where you trust it",
+        )
+    if len(start) < _LENGTH_BYTES or len(text) < length:
+        raise damaged(path, f"ends within its header, after {size} bytes")
+    try:
+        header = json.loads(text)
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        expected = _LENGTH_BYTES + length + max(ends, default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise damaged(path, "does not begin with a safetensors header") from error
+    if size != expected:
+        raise damaged(path, f"has {size} bytes where its header announces {expected}")
+    return dict(header)
+
+
+def damaged(path: Path, what: str) -> ModelFileError:
+    """The answer to a file that breaks off or is of another kind; ``what`` ends the sentence "it ..."."""
+    return ModelFileError(
+        f"is not a whole safetensors file: it {what.removeprefix('it ')}",
+        place=path,
+        cause="it was cut off while being copied or written, or is of another kind",
+        cure="copy or download it again",
+    )

@@ -68,6 +68,7 @@ def demo_command(
     from sightline.data.scene_config import ScenesConfig
     from sightline.data.scenes import write_scenes
     from sightline.runtime import usable_cores
+    from sightline.training.devices import choose_accelerator
     from sightline.training.options import TrainOptions
     from sightline.workflow import RUNS, Splits, next_folder, require_free
 
@@ -78,7 +79,9 @@ def demo_command(
     options_of_run = TrainOptions(
         minutes=minutes, batch_size=SETTINGS.batch_size, seed=seed, device=device, workers=workers
     )
+    choose_accelerator(options_of_run)  # a device that is not there shows before minutes are spent on pictures
+    cores = usable_cores() if workers is None else workers
     start = Start(SETTINGS.model, fixed=SETTINGS.settings)
     with counter("making pictures") as progress:
-        write_scenes(scenes, folder / "scenes", workers=usable_cores(), progress=progress)
+        write_scenes(scenes, folder / "scenes", workers=cores, progress=progress)
     run_training(start, folder / "scenes", Splits(), options_of_run, out=folder / "run", as_json=as_json)

@@ -12,7 +12,12 @@ from sightline.cli.output import counter, show_findings, show_json
 def evaluate_command(
     model: options.ModelFile,
     data: options.Data,
-    split: Annotated[str, typer.Option(metavar="NAME", help="The split to judge by.")] = "val",
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="The split to judge by; val chose the weights of a training run, test did not."
+        ),
+    ] = "val",
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     device: options.Device = "auto",
@@ -22,13 +27,12 @@ def evaluate_command(
     as_json: options.Json = False,
 ) -> None:
     """Judge a trained model on labelled images, as COCO does."""
+    from sightline.cli.opening import describe_model, open_model
     from sightline.cli.session import show_judgement
     from sightline.data.dataset import open_dataset
-    from sightline.model_file import read_header
     from sightline.workflow import judge, new_folder, resized, write_judgement
-    from sightline.zoo import load, model_path
 
-    system = resized(load(model), imgsz)
+    system = resized(open_model(model), imgsz)
     opened = open_dataset(data, split, classes=system.classes)
     show_findings(opened.findings, split)
     with nullcontext() if out is None else new_folder(out) as folder:
@@ -43,9 +47,8 @@ def evaluate_command(
                 progress=progress,
             )
         if folder is not None:
-            header = read_header(model_path(model))
-            config = {"model": str(model), "system": header.system, "config": header.config, "stage": header.stage}
-            write_judgement(folder, judgement, title=f"{header.system} on {opened.name}", config=config)
+            config = describe_model(model, system)
+            write_judgement(folder, judgement, title=f"{system.name} on {opened.name}", config=config)
     if as_json:
         show_json({**judgement.to_dict(), "out": None if out is None else str(out)})
         return

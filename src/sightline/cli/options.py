@@ -13,7 +13,12 @@ Data = Annotated[
 ]
 Model = Annotated[str, typer.Option("--model", metavar="NAME", help="A name from `sightline models`.")]
 ModelFile = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A model file (.safetensors) or a run folder.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model file (.safetensors), a run folder, or 'coco': torchvision's Faster R-CNN as trained on COCO.",
+        show_default=False,
+    ),
 ]
 Backbone = Annotated[
     str | None, typer.Option("--backbone", metavar="NAME", help="Another backbone than the model's own.")
@@ -26,7 +31,9 @@ BackboneWeights = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option("--weights", metavar="FILE", help="Of the whole model: a Sightline model file, or 'coco'."),
+    typer.Option(
+        "--weights", metavar="FILE", help="Of the whole model: a Sightline model file, a run folder, or 'coco'."
+    ),
 ]
 ImageSize = Annotated[
     int | None, typer.Option("--imgsz", metavar="PIXELS", help="Short side that images are resized to.")

@@ -29,14 +29,14 @@ def predict_command(
     as_json: options.Json = False,
 ) -> None:
     """Find objects in images; write pictures and COCO results."""
+    from sightline.cli.opening import open_model
     from sightline.data.decode import list_images
     from sightline.workflow import RUNS, new_folder, next_folder, ready, resized
-    from sightline.zoo import load
 
     if not 0 <= threshold <= 1:
         raise ConfigError(f"a threshold of {threshold:g} makes no sense", cure="give a --threshold from 0 to 1")
     paths = list_images(images)
-    system = resized(load(model), imgsz)
+    system = resized(open_model(model), imgsz)
     system = ready(system, device=device, precision=precision)  # type: ignore[arg-type]  # ready checks it
     with new_folder(next_folder(RUNS / "predict", numbered=True) if out is None else out) as folder:
         document = _predict_all(system, paths, folder, threshold)

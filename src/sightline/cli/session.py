@@ -58,21 +58,15 @@ class Start:
 
         Raises:
             ConfigError: a setting that is given twice, or does not fit.
+        ModelFileError: weights that are a model file which cannot be read or is of another system.
         """
         settings = {**self.fixed, **parse_assignments(self.assignments)}
         if self.backbone is not None:
             _add(settings, {"backbone": self.backbone}, "--backbone")
         if self.image_size is not None:
-            _add(settings, image_size_settings(configure(self.model, settings), self.image_size), "--imgsz")
+            config = configure(self.model, settings, self.weights)
+            _add(settings, image_size_settings(config, self.image_size), "--imgsz")
         return settings
-
-    def provenance(self) -> str:
-        """Where the weights that a run starts from come from."""
-        if self.weights is not None:
-            return f"started from the weights {self.weights}"
-        if self.backbone_weights is not None:
-            return f"started from the backbone weights {self.backbone_weights}"
-        return "started from random weights"
 
 
 def run_training(
@@ -94,10 +88,9 @@ def run_training(
         settings=settings,
         weights=start.weights,
         backbone_weights=start.backbone_weights,
+        seed=options.seed,
     )
-    trained = train(
-        system, opened, out=out, options=options, progress=progress_for_terminal(), provenance=start.provenance()
-    )
+    trained = train(system, opened, out=out, options=options, progress=progress_for_terminal())
     if not trained.result.finished:
         raise typer.Exit(INTERRUPTED)
     if trained.judgement is not None:
@@ -131,7 +124,8 @@ def show_trained(trained: Trained, judgement: Judgement, data: SplitData, as_jso
 def show_judgement(judgement: Judgement) -> None:
     """The numbers as tables."""
     data, evaluation = judgement.data, judgement.evaluation
-    show_table(*_metrics_table(evaluation), title=f"{data.name}, split {data.split}, {len(data)} images")
+    note = f" ({judgement.note})" if judgement.note else ""
+    show_table(*_metrics_table(evaluation), title=f"{data.name}, split {data.split}, {len(data)} images{note}")
     show_table(*_class_table(evaluation))
     if judgement.cost is not None:
         print(_cost_line(judgement.cost))

@@ -34,7 +34,7 @@ def train_command(
     device: options.Device = "auto",
     devices: Annotated[int, typer.Option(metavar="N", help="Devices on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(metavar="N", help="Machines.")] = 1,
-    strategy: Annotated[str, typer.Option(metavar="NAME", help="Of several devices: auto, ddp or fsdp.")] = "auto",
+    strategy: Annotated[str, typer.Option(metavar="NAME", help="Of several devices: auto or ddp.")] = "auto",
     precision: Annotated[
         str, typer.Option(metavar="NAME", help="auto (bf16-mixed where it is fast), 32, bf16-mixed or 16-mixed.")
     ] = "auto",

@@ -30,7 +30,7 @@ from sightline.contract import (
     Task,
 )
 from sightline.errors import ConfigError
-from sightline.geometry.boxes import at_least
+from sightline.geometry.boxes import at_least, clip_each
 from sightline.geometry.coding import rcnn_coder
 from sightline.geometry.iou import pairwise_iou
 from sightline.geometry.nms import batched_nms
@@ -92,6 +92,24 @@ class FasterRCNNConfig:
     """IoU above which the lesser of two detections of one class falls."""
     detections: int = 100
     """Largest number of detections an image."""
+
+    def __post_init__(self) -> None:
+        for name in ("short_side", "long_side", "proposals_before_nms", "proposals", "region_samples"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 for the usual, or more")
+        for name in ("channels", "head_width", "detections", "anchor_scale"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        for name in ("proposal_score", "positive_fraction", "score_threshold", "nms_threshold"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a number from 0 to 1")
+        for name in ("anchor_sizes", "anchor_ratios"):
+            values = getattr(self, name)
+            _require(len(values) > 0 and min(values) > 0, name, values, "numbers above 0, at least one")
+        _require(-1 <= self.frozen_stages <= 5, "frozen_stages", self.frozen_stages, "-1 for the usual, or 0 to 5")
+        form = {"fpn": ("anchor_sizes", "pooling"), "none": ("anchor_scale", "channels", "head_width")}[self.neck]
+        for name in form:
+            default = type(self).__dataclass_fields__[name].default
+            _require(
+                getattr(self, name) == default, name, getattr(self, name), f"nothing: neck={self.neck} does not use it"
+            )
 
 
 def vgg16() -> FasterRCNNConfig:
@@ -169,14 +187,11 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
 
     name = "faster_rcnn"
     task: ClassVar[Task] = "detection"
+    class_layers: ClassVar[tuple[str, ...]] = ("class_logits.", "box_deltas.")
 
     def __init__(self, config: FasterRCNNConfig, classes: Classes, backbone_weights: str | None = None) -> None:
         super().__init__()
         config = _explicit(config, pretrained=backbone_weights is not None)
-        if config.neck == "fpn" and config.pooling == "pool":
-            raise ConfigError(
-                "pooling=pool needs neck=none", cause="a pyramid is pooled by RoIAlign", cure="set pooling=align"
-            )
         self.config = config
         self.classes = classes
         if backbone_weights is not None:
@@ -238,7 +253,7 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
             pooled = roi_align(features, boxes, image_index, levels, size=self.pool_size)
         hidden = self.head(pooled)
         logits = self.class_logits(hidden).float()
-        return logits, self.box_deltas(hidden).float().view(len(boxes), -1, 4)
+        return logits, self.box_deltas(hidden).float().unflatten(1, (-1, 4))
 
     def forward(self, batch: ImageBatch) -> FasterRCNNRaw:
         """Features, proposals and what the head says of them."""
@@ -299,8 +314,7 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         region, label = (scores > config.score_threshold).nonzero(as_tuple=True)
         scores, image_index = scores[region, label], proposals.image_index[region]
         boxes = self.coder.decode(raw.box_deltas[region, label + 1], proposals.boxes[region])
-        limits = boxes.new_tensor([[w, h, w, h] for h, w in batch.sizes])
-        boxes = torch.minimum(boxes.clamp(min=0), limits[image_index])
+        boxes = clip_each(boxes, boxes.new_tensor(list(batch.sizes))[image_index])
         keep = at_least(boxes, 1e-2)
         boxes, scores, label, image_index = boxes[keep], scores[keep], label[keep], image_index[keep]
         groups = image_index * len(self.classes) + label
@@ -310,7 +324,7 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         return _per_image(boxes[best], scores[best], label[best], image_index[best], batch)
 
     def recipe(self) -> Recipe:
-        """Joint training in one stage: SGD from given weights, AdamW from random ones, which SGD moves too slowly."""
+        """Joint training in one stage: SGD with frozen norms, that is from given weights; AdamW with live ones."""
         stage = GradientStage(
             name="joint",
             epochs=26,
@@ -321,8 +335,10 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         )
         if self.config.norm == "frozen":
             return Recipe((stage,), source="epochs, momentum and decay of torchvision's reference")
+        # Found on Scenes: from random weights SGD needs several times as many steps.
         adamw = Optimiser("adamw", lr=0.002, weight_decay=0.01)
-        return Recipe((replace(stage, batch_size=8, optimiser=adamw, schedule=Schedule("cosine", warmup_steps=50)),))
+        schedule = Schedule("cosine", warmup_steps=50)
+        return Recipe((replace(stage, batch_size=8, optimiser=adamw, schedule=schedule),), source="measured on Scenes")
 
     def for_prediction(self, precision: Literal["fp32", "bf16"] = "fp32") -> Self:
         """A copy with batch norms folded into filters, in channels-last memory, that can only predict."""
@@ -333,17 +349,21 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         return fast.to(torch.bfloat16) if precision == "bf16" else fast
 
     def steps(self, raw: FasterRCNNRaw, batch: ImageBatch) -> tuple[Step, ...]:
-        """Objectness on each level, proposals, and detections of the first image."""
+        """Objectness, proposals and detections of the first image."""
         first = raw.proposals.image_index == 0
-        scale_y, scale_x = batch.scales(0)
-        factor = raw.proposals.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
         found = self.decode(raw, batch)[0]
         return (
+            Step(
+                "Objectness",
+                "How much the best anchor at each place of each level looks like an object, whatever its class.",
+                "heat-map",
+                {f"stride {s}": m for s, m in zip(raw.features.strides, self._objectness(raw, batch), strict=True)},
+            ),
             Step(
                 "Region proposals",
                 "The boxes that the region proposal network thinks hold an object, of whatever class.",
                 "boxes",
-                {"boxes": raw.proposals.boxes[first] / factor, "scores": raw.proposals.scores[first]},
+                {"boxes": batch.to_original(raw.proposals.boxes[first], 0), "scores": raw.proposals.scores[first]},
             ),
             Step(
                 "Detections",
@@ -352,6 +372,22 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
                 {"boxes": found.boxes, "scores": found.scores, "labels": found.labels},
             ),
         )
+
+    def _objectness(self, raw: FasterRCNNRaw, batch: ImageBatch) -> list[Tensor]:
+        """One (H, W) map in 0..1 a level, in pixels of the first image that went in."""
+        maps = []
+        (height, width), original = batch.sizes[0], batch.original_sizes[0]
+        levels = torch.split(raw.rpn.objectness[0], list(raw.rpn.level_sizes))
+        for logits, (rows, columns) in zip(levels, raw.features.sizes, strict=True):
+            best = logits.view(1, rows, columns, -1).amax(dim=-1).sigmoid()[None]
+            whole = F.interpolate(best, size=batch.images.shape[-2:], mode="nearest")[..., :height, :width]
+            maps.append(F.interpolate(whole, size=original, mode="nearest")[0, 0])
+        return maps
+
+
+def _require(sound: bool, name: str, value: object, wanted: str) -> None:
+    if not sound:
+        raise ConfigError(f"{name} is {value}", place="faster_rcnn", cure=f"give {name} {wanted}")
 
 
 def _explicit(config: FasterRCNNConfig, *, pretrained: bool) -> FasterRCNNConfig:
@@ -416,7 +452,5 @@ def _per_image(
     results = []
     parts = zip(*(torch.split(part, counts) for part in (boxes, scores, labels)), strict=True)
     for index, (box, score, label) in enumerate(parts):
-        scale_y, scale_x = batch.scales(index)
-        factor = box.new_tensor([scale_x, scale_y, scale_x, scale_y])
-        results.append(Detections(box / factor, score, label, batch.original_sizes[index]))
+        results.append(Detections(batch.to_original(box, index), score, label, batch.original_sizes[index]))
     return results

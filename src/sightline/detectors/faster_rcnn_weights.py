@@ -14,7 +14,8 @@ from sightline.errors import ConfigError, ModelFileError
 from sightline.structures import Classes
 
 NORM_EPSILON = 1e-5
-_CLASS_BIAS = "roi_heads.box_predictor.cls_score.bias"
+_PREDICTOR = "roi_heads.box_predictor"
+_CLASS_BIAS = f"{_PREDICTOR}.cls_score.bias"
 OFFICIAL = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
 
 
@@ -28,7 +29,8 @@ def coco_classes() -> Classes:
 def faster_rcnn_from(config: FasterRCNNConfig, classes: Classes | None, weights: str) -> FasterRCNN:
     """Faster R-CNN that starts from torchvision's weights.
 
-    Where the weights are for other classes than asked for, the two class layers start anew, and ``origin`` says so.
+    Of the official weights, classes of COCO's names keep their outputs, and other classes start anew. A file tells no
+    names: it keeps its outputs if there are as many as classes. ``origin`` says what was done.
 
     Args:
         config: of the pyramid form; ``norm=auto`` freezes.
@@ -37,35 +39,52 @@ def faster_rcnn_from(config: FasterRCNNConfig, classes: Classes | None, weights:
             network; or a safetensors file with torchvision's names.
 
     Raises:
-        ConfigError: ``coco`` for another backbone than ResNet-50.
+        ConfigError: a form of the model that such weights do not exist for, or no classes where they are needed.
         ModelFileError: the weights cannot be had, are damaged or do not fit.
     """
-    config = replace(
-        config,
-        norm="frozen" if config.norm == "auto" else config.norm,
-        frozen_stages=2 if config.frozen_stages == -1 else config.frozen_stages,
-    )
-    if weights != "coco":
-        state, place = read_state_dict(Path(weights)), weights
-        known = None
-    else:
-        state, place = official_weights(), OFFICIAL.url
-        known = coco_classes()
-        if (config.backbone, config.neck) != ("resnet50", "fpn"):
-            raise ConfigError(
-                f"weights=coco are for resnet50 with neck=fpn, not {config.backbone} with neck={config.neck}",
-                cure="leave backbone and neck as they are, or start from --backbone-weights imagenet",
-            )
-    if classes is None:
-        if known is None:
-            raise ConfigError("classes are needed with weights from a file", cure="name the classes of its outputs")
-        classes = known
-    outputs = len(state[_CLASS_BIAS]) if _CLASS_BIAS in state else 0
-    same = classes == known if known is not None else outputs == 1 + len(classes)
+    official = weights == "coco"
+    if config.neck != "fpn" or (official and config.backbone != "resnet50"):
+        raise ConfigError(
+            f"weights={weights} do not fit backbone={config.backbone} with neck={config.neck}",
+            cause="torchvision's weights are for neck=fpn, its official ones for resnet50",
+            cure="leave backbone and neck as they are, or start from --backbone-weights imagenet",
+        )
+    if classes is None and not official:
+        raise ConfigError("classes are needed with weights from a file", cure="name the classes of its outputs")
+    state = official_weights() if official else read_state_dict(Path(weights))
+    known = coco_classes() if official else None
+    classes = known if classes is None else classes
+    assert classes is not None
+    frozen = 2 if config.frozen_stages == -1 else config.frozen_stages
+    config = replace(config, norm="frozen" if config.norm == "auto" else config.norm, frozen_stages=frozen)
     model = FasterRCNN(config, classes)
-    load_torchvision_faster_rcnn(model, state, place, new_classes=not same)
-    model.origin = f"torchvision's weights {place}" + ("" if same else f"; class layers new, not its {outputs} outputs")
+    outputs = len(state[_CLASS_BIAS]) if _CLASS_BIAS in state else 1 + len(classes)
+    anew = 0
+    if known is not None and classes != known:
+        anew = _keep_outputs(model, state, known, classes)
+    elif outputs != 1 + len(classes):
+        anew = len(classes)
+    renewed = anew > 0 or classes != (known or classes)
+    load_torchvision_faster_rcnn(model, state, OFFICIAL.url if official else weights, new_classes=renewed)
+    model.origin = f"torchvision's weights {OFFICIAL.url if official else weights}"
+    if anew:
+        model.origin += f"; the outputs of {anew} of {len(classes)} classes start anew"
     return model
+
+
+def _keep_outputs(model: FasterRCNN, state: Mapping[str, Tensor], known: Classes, classes: Classes) -> int:
+    """Copies the outputs of the background and of classes that both know by name; returns how many start anew."""
+    kept = [(0, 0)]
+    kept += [(1 + i, 1 + known.label_of(name)) for i, name in enumerate(classes.names) if name in known.names]
+    ours, theirs = torch.tensor(kept).T
+    with torch.no_grad():
+        for leaf in ("weight", "bias"):
+            scores, boxes = getattr(model.class_logits, leaf), getattr(model.box_deltas, leaf)
+            scores[ours] = state[f"{_PREDICTOR}.cls_score.{leaf}"][theirs]
+            by_class = boxes.view(1 + len(classes), 4, *boxes.shape[1:])
+            old = state[f"{_PREDICTOR}.bbox_pred.{leaf}"]
+            by_class[ours] = old.view(-1, 4, *old.shape[1:])[theirs]
+    return len(classes) + 1 - len(kept)
 
 
 def official_weights(url: str = OFFICIAL.url) -> dict[str, Tensor]:
@@ -75,10 +94,11 @@ def official_weights(url: str = OFFICIAL.url) -> dict[str, Tensor]:
         ModelFileError: it cannot be downloaded, or is damaged.
     """
     weights = download_state_dict(url)
-    # These weights were trained with norms without epsilon: what ours will add is taken off the variances.
-    for name in weights:
-        if name.endswith("running_var"):
-            weights[name] = weights[name] - NORM_EPSILON
+    # These weights were trained with norms without epsilon: their scales make up for the one that ours will add.
+    for name in [n for n in weights if n.endswith(".running_var")]:
+        scale = name.replace(".running_var", ".weight")
+        variance = weights[name].double()
+        weights[scale] = (weights[scale] * ((variance + NORM_EPSILON) / variance).sqrt()).float()
     return weights
 
 

@@ -28,6 +28,11 @@ def clip(boxes: Tensor, size: Size) -> Tensor:
     return torch.stack((x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)), dim=-1)
 
 
+def clip_each(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """Boxes (..., 4) cut each to a size of its own: ``sizes`` (..., 2) is (H, W) and broadcasts."""
+    return torch.minimum(boxes.clamp(min=0), sizes[..., [1, 0, 1, 0]])
+
+
 def at_least(boxes: Tensor, minimum: float) -> Tensor:
     """Bool (...): whether both sides of boxes (..., 4) are at least ``minimum``, in the boxes' units."""
     width, height = sides(boxes)

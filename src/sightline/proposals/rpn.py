@@ -18,7 +18,7 @@ from sightline.assign.iou_matcher import BACKGROUND, IoUMatcher
 from sightline.assign.padding import PaddedTargets, covered
 from sightline.assign.samplers import BalancedSampler
 from sightline.geometry.anchors import cell_anchors, grid
-from sightline.geometry.boxes import at_least
+from sightline.geometry.boxes import at_least, clip_each
 from sightline.geometry.coding import rcnn_coder
 from sightline.geometry.iou import pairwise_iou
 from sightline.geometry.nms import batched_nms
@@ -156,8 +156,7 @@ class RPN(nn.Module):
         scores = raw.objectness.gather(1, index).sigmoid()
         deltas = raw.deltas.gather(1, index[..., None].expand(-1, -1, 4))
         boxes = self.coder.decode(deltas, raw.anchors[index])
-        limit = boxes.new_tensor([[w, h, w, h] for h, w in sizes])[:, None]
-        boxes = torch.minimum(boxes.clamp(min=0), limit)
+        boxes = clip_each(boxes, boxes.new_tensor(list(sizes))[:, None])
 
         keep = at_least(boxes, 1e-3) & (scores >= config.score_threshold)
         image_index = torch.arange(batch, device=boxes.device)[:, None].expand_as(keep)[keep]

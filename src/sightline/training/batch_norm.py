@@ -2,6 +2,7 @@
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.ops.misc import FrozenBatchNorm2d
 
 
 def describe_batch_norm(system: nn.Module) -> str:
@@ -15,7 +16,7 @@ def describe_batch_norm(system: nn.Module) -> str:
     for module in system.modules():
         if isinstance(module, _BatchNorm):
             counts[_policy(module)] += 1
-        elif "FrozenBatchNorm" in type(module).__name__:
+        elif isinstance(module, FrozenBatchNorm2d):
             counts["frozen"] += 1
         elif isinstance(module, nn.GroupNorm | nn.LayerNorm):
             counts["without batch statistics"] += 1

@@ -3,15 +3,66 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
 
 import torch
 
-from sightline.structures import Sample
+from sightline.structures import Classes, Sample, Size, Target
 
 LARGEST_CACHE = 1 << 30
 """Bytes; a set that would take more, or more than a quarter of the free memory, is decoded in every epoch."""
 
 _PROBES = 8
+
+
+@dataclass(frozen=True)
+class HeldRecord:
+    """What is known of a held image beside its pixels.
+
+    Args:
+        image_id: the id that the data set's files give the image.
+        size: (H, W) of the image.
+    """
+
+    image_id: int
+    size: Size
+
+
+@dataclass(frozen=True, eq=False)
+class HeldSamples(Sequence[Sample]):
+    """Decoded samples that answer as the data set that they come from, so that an evaluator need not decode again.
+
+    Args:
+        samples: held in memory.
+        classes: what the labels mean.
+    """
+
+    samples: Sequence[Sample]
+    classes: Classes
+
+    @property
+    def records(self) -> tuple[HeldRecord, ...]:
+        """One an image."""
+        return tuple(HeldRecord(sample.image_id, sample.target.size) for sample in self.samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "HeldSamples": ...
+
+    def __getitem__(self, index: int | slice) -> "Sample | HeldSamples":
+        if isinstance(index, slice):
+            return HeldSamples(self.samples[index], self.classes)
+        return self.samples[index]
+
+    def target(self, index: int) -> Target:
+        """The truth of one image."""
+        return self.samples[index].target
 
 
 def hold_in_memory(samples: Sequence[Sample]) -> tuple[Sequence[Sample], str]:

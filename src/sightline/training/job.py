@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -12,6 +12,7 @@ from torch import Tensor
 from sightline.contract import NeuralSystem
 from sightline.model_file import tensors_of, write_model
 from sightline.structures import Sample
+from sightline.training.cache import HeldSamples
 from sightline.training.checkpoints import Checkpoint, write_checkpoint
 from sightline.training.history import Row, describe_row, read_history, write_history
 from sightline.training.loader import Loading
@@ -24,6 +25,8 @@ from sightline.training.validation import Evaluate, score_of
 
 SAVE_EVERY = 300.0
 """Seconds after which a run is saved between validations."""
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,18 @@ class Job:
         """Whether this process is the one that writes, evaluates and reports."""
         return self.fabric.is_global_zero
 
+    @property
+    def _judging(self) -> Sequence[Sample]:
+        """The validation split as it is judged: the decoded images where they are held, else the data as passed in."""
+        val = self.data.val or ()
+        if self.val is None or self.val.samples is val:
+            return val
+        return HeldSamples(self.val.samples, self.system.classes)
+
+    def agreed(self, value: Value) -> Value:
+        """The first process's value, in every process."""
+        return value if self.fabric.world_size == 1 else self.fabric.broadcast(value)
+
     def log(self, text: str) -> None:
         """A line for the person and for log.txt."""
         if self.leads:
@@ -114,7 +129,7 @@ class Job:
     def judge(
         self, state: TrainState, judged: NeuralSystem[Any, Any], row: Row, losses: Mapping[str, float]
     ) -> TrainState:
-        """Measure a system, add a row to the history, and keep the system if it is the best so far.
+        """Measure a system, add a row to the history, and keep the system if none before was better.
 
         Args:
             state: where the run stands.
@@ -123,8 +138,8 @@ class Job:
             losses: of the validation split, by name; they join the row.
         """
         metrics: dict[str, float] = {}
-        if self.evaluate is not None and self.data.val is not None:
-            metrics = {name: float(value) for name, value in self.evaluate(judged, self.data.val).items()}
+        if self.evaluate is not None and self.val is not None:
+            metrics = {name: float(value) for name, value in self.evaluate(judged, self._judging).items()}
         if losses:
             row |= {"val/total": sum(losses.values()), **{f"val/{name}": value for name, value in losses.items()}}
         row |= metrics
@@ -132,7 +147,7 @@ class Job:
         self.log(describe_row(row))
         state = replace(state, rows=state.rows + 1)
         score = score_of(metrics, losses)
-        if score is not None and state.best is not None and score <= state.best:
+        if score is not None and state.best is not None and score < state.best:
             return state
         kept = metrics or {name: value for name, value in row.items() if isinstance(value, float)}
         stage = f"{row['stage']}, epoch {row['epoch']}"

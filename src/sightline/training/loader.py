@@ -75,11 +75,15 @@ class Sampling:
     rank: int = 0
     processes: int = 1
 
+    @property
+    def part_size(self) -> int:
+        """Images that this process sees at once."""
+        return self.batch_size // (self.accumulate * self.processes)
+
     def positions(self, step: int, part: int) -> list[int]:
         """Positions in the stream that this process sees in one part of a step."""
-        size = self.batch_size // (self.accumulate * self.processes)
-        first = step * self.batch_size + (part * self.processes + self.rank) * size
-        return list(range(first, first + size))
+        first = step * self.batch_size + (part * self.processes + self.rank) * self.part_size
+        return list(range(first, first + self.part_size))
 
     def epochs_done(self, step: int) -> int:
         """Whole epochs that lie behind after ``step`` steps."""

@@ -121,7 +121,7 @@ def _look(job: Job, pace: Pace, state: TrainState) -> Look:
         save=seconds - state.saved_at >= SAVE_EVERY,
         stop=job.stop.wanted,
     )
-    return look if job.fabric.world_size == 1 else job.fabric.broadcast(look)
+    return job.agreed(look)
 
 
 def validate(job: Job, learner: Learner, state: TrainState) -> TrainState:
@@ -131,12 +131,13 @@ def validate(job: Job, learner: Learner, state: TrainState) -> TrainState:
     means = job.mean_over_processes(means)
     if job.leads:
         judged = job.system if learner.ema is None else learner.ema.network
-        batch_size = max(1, learner.stage.batch_size // learner.stage.accumulate)
         losses = {}
         if job.val is not None:
-            losses = validation_losses(judged, learner.stage.loss, job.val, batch_size, job.fabric)
+            # As many images at once as in training: what fits into memory there fits here.
+            size = learner.sampling.part_size
+            losses = validation_losses(judged, learner.stage.loss, job.val, size, job.fabric)
         state = job.judge(state, judged, _row(learner, state, means), losses)
-    state = job.fabric.broadcast(state) if job.fabric.world_size > 1 else state
+    state = job.agreed(state)
     ended = job.timer.seconds()
     return replace(
         state,

@@ -60,7 +60,7 @@ class TrainOptions:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         devices: processes on each machine, one a device.
         nodes: machines.
-        strategy: of Lightning Fabric: ``auto``, ``ddp``, ``fsdp``.
+        strategy: how several processes share the work: ``auto`` or ``ddp``, a copy of the system on each device.
         workers: processes that load images, or None for a number that suits the cores.
         resume: go on from the run folder's checkpoint.
         validate_every: epochs between validations.
@@ -99,6 +99,9 @@ class TrainOptions:
             raise ConfigError(f"seed must be at least 0 and below 2**63, got {self.seed}")
         if self.precision not in ("auto", "32", "bf16-mixed", "16-mixed"):
             raise ConfigError(f"unknown precision {self.precision!r}", cure="choose auto, 32, bf16-mixed or 16-mixed")
+        # Strategies that share out the weights would wait for ever: the first process gathers and writes them alone.
+        if self.strategy not in ("auto", "ddp"):
+            raise ConfigError(f"unknown strategy {self.strategy!r}", cure="choose auto or ddp")
 
 
 def settle(recipe: Recipe, options: TrainOptions) -> tuple[Stage, ...]:

@@ -101,14 +101,20 @@ class TimePace(Pace):
 
     def _reserve(self, state: TrainState, seconds: float) -> float:
         """Seconds to keep for the last validation and saving."""
-        a_step = (seconds - self.began) / max(1, state.step)
-        validation = state.validation_seconds or self.validation_steps * a_step
+        a_step = self._a_step(state, seconds)
+        validation = self._validation(state, seconds)
         # Half a step, since a step that has begun is finished; saving writes the checkpoint and the best file.
         reserve = _SAFETY * validation + 2 * state.saving_seconds + a_step / 2
         return min(reserve, _LARGEST_RESERVE * self.budget)
 
+    def _a_step(self, state: TrainState, seconds: float) -> float:
+        return (seconds - self.began) / max(1, state.step)
+
+    def _validation(self, state: TrainState, seconds: float) -> float:
+        """Seconds that a validation takes: as measured, or as guessed before the first."""
+        return state.validation_seconds or self.validation_steps * self._a_step(state, seconds)
+
     def _affordable(self, state: TrainState, seconds: float) -> bool:
         """Seldom enough to take a tenth of the time, and not when the last validation is about to come anyway."""
-        last = state.validation_seconds
-        waited = seconds - state.validated_at >= last * (1 / VALIDATION_SHARE - 1)
-        return waited and seconds + 3 * last < self.began + self.budget
+        waited = seconds - state.validated_at >= state.validation_seconds * (1 / VALIDATION_SHARE - 1)
+        return waited and seconds + 3 * self._validation(state, seconds) < self.began + self.budget

@@ -5,6 +5,7 @@ config.json, history.csv, metrics.json, predictions.json, best.safetensors, last
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from sightline.files import write_atomically
 from sightline.training.checkpoints import has_checkpoint
 
 _LOCK = ".lock"
+_BEFORE_FIRST_CHECKPOINT = ("config.json", "log.txt", "last.new")
+"""What a run writes before its first checkpoint; with the lock file, the mark of a run that never began."""
+
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
@@ -38,6 +42,8 @@ class RunFolder:
     def create(cls, path: Path | str, *, resume: bool) -> "RunFolder":
         """Make the folder, or open that of a run to be resumed.
 
+        What a run left that was interrupted before its first checkpoint is cleared away.
+
         Raises:
             ConfigError: a run is there and is not to be resumed, there is nothing to resume, or another process is
                 using the folder; nothing was changed.
@@ -47,8 +53,7 @@ class RunFolder:
             return cls(path, resume, None)
         if path.exists() and not path.is_dir():
             raise ConfigError("a file is in the way of the run folder", place=path, cure="choose another --out")
-        used = path.is_dir() and any(entry.name != _LOCK for entry in path.iterdir())
-        if used and not resume:
+        if not resume and not _is_free(path):
             raise ConfigError(
                 "the run folder is not empty",
                 place=path,
@@ -65,6 +70,8 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = _locked(path / _LOCK)
+            if not resume:
+                _clear(path)
         except OSError as error:
             raise ConfigError(f"the run folder cannot be written ({error.strerror})", place=path) from error
         return cls(path, resume, lock)
@@ -103,10 +110,6 @@ class RunFolder:
         if self.lock is not None:
             write_atomically(file, json.dumps({**config, section: new}, indent=2) + "\n")
 
-    def write_json(self, name: str, values: object) -> None:
-        """Write a JSON file (metrics.json, predictions.json) in one move."""
-        write_atomically(self.path / name, json.dumps(values) + "\n")
-
     def log(self, line: str) -> None:
         """Append a line to log.txt."""
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:
@@ -124,6 +127,23 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _is_free(path: Path) -> bool:
+    """Whether a run may start in a folder: there is nothing in it, or only what one left that never began."""
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    never_began = names <= {_LOCK, *_BEFORE_FIRST_CHECKPOINT} and not has_checkpoint(path / "last")
+    return not names or (_LOCK in names and never_began)
+
+
+def _clear(path: Path) -> None:
+    """Take away what a run left that never began."""
+    for name in _BEFORE_FIRST_CHECKPOINT:
+        left = path / name
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _is_helper_process() -> bool:

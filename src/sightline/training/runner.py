@@ -120,7 +120,9 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
             parameter.requires_grad_(name in learns)
         stage = stages[state.stage]
         if isinstance(stage, FitStage):
-            state, stopped = _fit(job, stage, state), job.stop.wanted
+            # A fit cannot be stopped half-way: the request is looked at before it, and what it solved is always kept.
+            stopped = job.agreed(job.stop.wanted)
+            state = state if stopped else _fit(job, stage, state)
         else:
             learner = Learner.prepare(job, stage, state, tensors)
             pace = _pace(job, stages, state, learner.sampling)
@@ -140,10 +142,10 @@ def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState:
     """Solve a stage and judge what came out."""
     job.log(f"stage {stage.name}: fitted to {len(job.train.samples)} images")
     stage.fit(job.system, job.train.samples, job.options.seed)
-    if not job.leads:
-        return state
-    row: Row = {"stage": stage.name, "epoch": 1, "step": 1, "seconds": round(job.timer.seconds(), 3)}
-    return job.judge(state, job.system, row, {})
+    if job.leads:
+        row: Row = {"stage": stage.name, "epoch": 1, "step": 1, "seconds": round(job.timer.seconds(), 3)}
+        state = job.judge(state, job.system, row, {})
+    return job.agreed(state)
 
 
 def _read(run: RunFolder, system: NeuralSystem[Any, Any]) -> Checkpoint:

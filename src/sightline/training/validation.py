@@ -12,7 +12,8 @@ from sightline.structures import Sample
 from sightline.training.loader import Loading
 
 Evaluate = Callable[[System[Any], Sequence[Sample]], Mapping[str, float]]
-"""Metrics of a system on samples, such as {"AP": 0.4, "AP50": 0.6}; "best" means the highest value of the first."""
+"""Metrics of a system on samples, such as {"AP": 0.4, "AP50": 0.6}; "best" means the highest value of the
+first, the later of two equals."""
 
 _SEED = 0
 
@@ -40,9 +41,12 @@ def validation_losses(
 def score_of(metrics: Mapping[str, float], losses: Mapping[str, float]) -> float | None:
     """What the best file is chosen by, higher is better: the first metric, else minus the validation loss, else None.
 
-    A metric that is not defined (NaN) is worse than any other.
+    A metric that is not defined (NaN, where a split has no objects) counts as none; a loss that is NaN is the worst.
     """
-    value = next(iter(metrics.values()), None)
-    if value is None:
-        value = -sum(losses.values()) if losses else None
-    return -math.inf if value is not None and math.isnan(value) else value
+    value = next(iter(metrics.values()), math.nan)
+    if not math.isnan(value):
+        return value
+    if not losses:
+        return None
+    total = sum(losses.values())
+    return -math.inf if math.isnan(total) else -total

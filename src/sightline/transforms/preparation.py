@@ -68,7 +68,7 @@ class Preparation:
         factor = target.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
         masks = target.masks
         if masks is not None and size != target.size:
-            masks = F.interpolate(masks[None].to(torch.uint8), size=size, mode="nearest")[0].bool()
+            masks = _resized_masks(masks, size)
         keypoints = target.keypoints
         if keypoints is not None:
             keypoints = keypoints * keypoints.new_tensor([scale_x, scale_y, 1.0])
@@ -91,3 +91,9 @@ class Preparation:
     def batch(self, images: Sequence[Tensor]) -> ImageBatch:
         """Images that went in, prepared and stacked."""
         return self.stack([self.image(image) for image in images], [(i.shape[-2], i.shape[-1]) for i in images])
+
+
+def _resized_masks(masks: Tensor, size: Size) -> Tensor:
+    if len(masks) == 0:
+        return masks.new_zeros((0, *size))
+    return F.interpolate(masks[:, None].to(torch.uint8), size=size, mode="nearest-exact")[:, 0].bool()
