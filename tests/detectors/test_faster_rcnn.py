@@ -58,7 +58,7 @@ def test_steps_are_in_pixels_of_the_image() -> None:
         steps = model.steps(model(batch), batch)
     assert [step.kind for step in steps] == ["heat-map", "boxes", "boxes"]
     assert [m.shape for m in steps[0].tensors.values()] == [(90, 200)] * 5
-    assert all(0 <= float(m.min()) and float(m.max()) <= 1 for m in steps[0].tensors.values())
+    assert all(float(m.min()) >= 0 and float(m.max()) <= 1 for m in steps[0].tensors.values())
     boxes = steps[1].tensors["boxes"]
     assert len(boxes) == len(steps[1].tensors["scores"]) > 0
     right = float(boxes[:, 2].max())

@@ -50,7 +50,8 @@ class FrozenNormConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) to (B, out, H', W')."""
         weight, bias = self.folded()
-        return self._conv_forward(x, weight, bias)
+        out: Tensor = self._conv_forward(x, weight, bias)
+        return out
 
 
 def _conv_norm_pairs(module: nn.Module) -> Iterator[tuple[str, nn.Conv2d, str, nn.BatchNorm2d]]:
