@@ -191,8 +191,6 @@ def train(
     with RunFolder.create(folder, resume=options.resume) as run:
         run.record("data", _description(data), free=("path",))
         origin = f"trained on {data.train.name}, split {data.train.split}; started from {system.origin}"
-        if run.lock is not None and not run.resumed:
-            run.log(f"starts from {system.origin}")
         train_data = TrainData(data.train, data.val, origin)
         shown = SilentProgress() if progress is None else progress
         try:

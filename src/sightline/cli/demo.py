@@ -41,7 +41,7 @@ class DemoSettings:
     )
     scenes: Mapping[str, object] = field(
         default_factory=lambda: MappingProxyType(
-            {"images": 3000, "val": 200, "test": 0, "difficulty": 0.4, "objects": (3, 8)}
+            {"images": 3000, "val": 200, "test": 0, "difficulty": 0.3, "objects": (3, 8)}
         )
     )
     minutes: float = 4.0

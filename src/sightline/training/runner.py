@@ -103,6 +103,8 @@ def train(
             val, val_held = _load(data.val, system, options)
         job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
         job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
+        if not options.resume:
+            job.log(f"starts from {system.origin}")
         job.log(f"training split: {held}")
         job.log(f"validation split: {val_held}")
         return _run_stages(job, stages, checkpoint)
