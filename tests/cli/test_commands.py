@@ -28,6 +28,8 @@ def test_a_run_folder_is_complete(trained):
     assert config["data"]["splits"] == {"train": "train", "val": "val", "test": "test"}
     assert config["training"]["config"]["short_side"] == 64
     assert metrics["note"] is None
+    report = (trained / "report.html").read_text()
+    assert all(caption in report for caption in ("Validation AP over epochs", "Learning rate", "AP and AP50 of each"))
     assert "starts from random weights\n" in (trained / "log.txt").read_text()
     assert read_header(trained / "best.safetensors").provenance.endswith("; started from random weights")
     assert all(row.keys() == COCO_KEYS for row in json.loads((trained / "predictions.json").read_text()))

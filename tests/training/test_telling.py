@@ -64,7 +64,8 @@ def test_history_comes_back_bit_for_bit_with_the_columns_of_all_stages(tmp_path:
 
 def test_row_on_a_line_has_totals_and_metrics() -> None:
     row: dict[str, float | str] = {
-        "stage": "train", "epoch": 2.0, "step": 8, "lr": 0.1, "train/total": 0.5, "train/x": 0.2, "AP": 0.25,
+        "stage": "train", "epoch": 2.0, "step": 8, "lr": 0.1, "train/total": 0.5, "train/x": 0.2, "val/x": 0.3,
+        "val/AP": 0.25,
     }  # fmt: skip
     assert describe_row(row) == "train epoch 2.0, step 8:  train/total 0.5000  AP 0.2500"
 

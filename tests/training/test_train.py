@@ -94,12 +94,12 @@ def test_training_learns_and_leaves_a_whole_run_folder(tmp_path: Path) -> None:
     assert rows[-1]["train/total"] < rows[0]["train/total"] / 4
     assert rows[-1]["val/total"] < rows[0]["val/total"]
     assert result.finished and result.steps == 40 * 8
-    best = max(rows, key=lambda row: row["closeness"])
-    assert result.metrics["closeness"] == best["closeness"]
+    best = max(rows, key=lambda row: row["val/closeness"])
+    assert result.metrics["closeness"] == best["val/closeness"]
     assert read_header(result.best).metrics == result.metrics
     kept = make_system(5)
     load_weights(result.best, kept)
-    assert negative_error(kept, make_samples(4, seed=9))["closeness"] == best["closeness"]
+    assert negative_error(kept, make_samples(4, seed=9))["closeness"] == best["val/closeness"]
     assert {"config.json", "history.csv", "log.txt", "last", "best.safetensors"} <= {
         entry.name for entry in (tmp_path / "run").iterdir()
     }

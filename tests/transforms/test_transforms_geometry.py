@@ -13,7 +13,7 @@ from sightline.transforms.expand import Expand
 from sightline.transforms.flip import HorizontalFlip
 from sightline.transforms.pipeline import Transform, apply
 from sightline.transforms.placement import Placement, cut, move_keypoints, move_target, place, resize_image, whole
-from sightline.transforms.presets import scenes_augmentation
+from sightline.transforms.presets import light_augmentation
 from sightline.transforms.resize import Letterbox, Resize, ResizeShortSide, resized
 from sightline.transforms.ssd import SSDAugmentation
 
@@ -141,7 +141,7 @@ def test_keypoints_go_along_and_vanish_outside() -> None:
         (RandomCrop((0.5, 1.0)),),
         (IoUCrop(),),
         (Expand(p=1.0),),
-        scenes_augmentation()[1:],
+        light_augmentation(),
         SSDAugmentation((150, 150)).chain()[1:],
         (SSDAugmentation((150, 150)),),
     ],

@@ -12,7 +12,7 @@ from sightline.transforms.crop import IoUCrop, RandomCrop
 from sightline.transforms.expand import Expand
 from sightline.transforms.flip import HorizontalFlip
 from sightline.transforms.pipeline import Transform, apply
-from sightline.transforms.presets import flip_augmentation, scenes_augmentation, ssd_augmentation
+from sightline.transforms.presets import flip_augmentation, light_augmentation, ssd_augmentation
 from sightline.transforms.resize import Letterbox, Resize, ResizeShortSide
 from sightline.transforms.ssd import SSDAugmentation
 
@@ -32,7 +32,7 @@ CHAINS: dict[str, tuple[Transform, ...]] = {
     "ssd plain": SSDAugmentation((32, 48)).chain(),
     "ssd without resize": ssd_augmentation(None),
     "faster r-cnn": flip_augmentation(),
-    "scenes": scenes_augmentation(keypoint_pairs=PAIRS),
+    "scenes": light_augmentation(keypoint_pairs=PAIRS),
 }
 SIZES = st.sampled_from([(1, 1), (1, 40), (2, 1200), (700, 3), (17, 29), (60, 48)])
 

@@ -40,8 +40,8 @@ from sightline.necks.fpn import FPN
 from sightline.proposals.proposals import Proposals, rank_in_group
 from sightline.proposals.rpn import RPN, SMOOTH_L1_BETA, RPNConfig, RPNRaw
 from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch, Target
-from sightline.transforms.flip import HorizontalFlip
 from sightline.transforms.preparation import Preparation
+from sightline.transforms.presets import flip_augmentation, light_augmentation
 
 SHORT_SIDE, LONG_SIDE, MOBILE_SIDE = 800, 1333, 320
 
@@ -331,14 +331,15 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
             batch_size=2,
             optimiser=Optimiser("sgd", lr=0.005, momentum=0.9, weight_decay=1e-4),
             schedule=Schedule("cosine", warmup_steps=500),
-            augmentation=(HorizontalFlip(0.5),),
+            augmentation=light_augmentation(),
         )
         if self.config.norm == "frozen":
             return Recipe((stage,), source="epochs, momentum and decay of torchvision's reference")
         # Found on Scenes: from random weights SGD needs several times as many steps.
         adamw = Optimiser("adamw", lr=0.002, weight_decay=0.01)
         schedule = Schedule("cosine", warmup_steps=50)
-        return Recipe((replace(stage, batch_size=8, optimiser=adamw, schedule=schedule),), source="measured on Scenes")
+        stage = replace(stage, batch_size=8, optimiser=adamw, schedule=schedule, augmentation=flip_augmentation())
+        return Recipe((stage,), source="measured on Scenes")
 
     def for_prediction(self, precision: Literal["fp32", "bf16"] = "fp32") -> Self:
         """A copy with batch norms folded into filters, in channels-last memory, that can only predict."""

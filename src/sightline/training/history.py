@@ -10,8 +10,6 @@ from sightline.files import write_atomically
 
 Row = dict[str, float | str]
 
-_PLACE = ("stage", "epoch", "step", "lr", "seconds", "images_per_second")
-
 
 def read_history(path: Path) -> list[Row]:
     """The rows of a history, numbers as floats, empty cells left out; no file is no rows.
@@ -42,8 +40,10 @@ def describe_row(row: Mapping[str, float | str]) -> str:
     """A row on one line, for the log: where it is, the summed losses, the metrics; the table has the rest."""
     told = [f"{row['stage']} epoch {row['epoch']}, step {row['step']}:"]
     for name, value in row.items():
-        if isinstance(value, float) and (name.endswith("/total") or not (name in _PLACE or "/" in name)):
-            told.append(f"{name} {value:.4f}")
+        part, _, what = name.partition("/")
+        metric = part == "val" and f"train/{what}" not in row
+        if isinstance(value, float) and (what == "total" or metric):
+            told.append(f"{what if metric else name} {value:.4f}")
     return "  ".join(told)
 
 

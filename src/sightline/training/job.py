@@ -142,7 +142,7 @@ class Job:
             metrics = {name: float(value) for name, value in self.evaluate(judged, self._judging).items()}
         if losses:
             row |= {"val/total": sum(losses.values()), **{f"val/{name}": value for name, value in losses.items()}}
-        row |= metrics
+        row |= {f"val/{name}": value for name, value in metrics.items()}
         write_history(self.run.history, [*read_history(self.run.history)[: state.rows], row])
         self.log(describe_row(row))
         state = replace(state, rows=state.rows + 1)

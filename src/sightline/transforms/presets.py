@@ -1,7 +1,7 @@
 """Augmentations of published detectors, and the one for made scenes, each as a tuple for a recipe."""
 
 from sightline.structures import Size
-from sightline.transforms.colour import ColourJitter, PhotometricDistortion
+from sightline.transforms.colour import PhotometricDistortion
 from sightline.transforms.crop import IoUCrop
 from sightline.transforms.expand import IMAGENET_GREY, Expand
 from sightline.transforms.flip import HorizontalFlip
@@ -36,7 +36,7 @@ def flip_augmentation(*, keypoint_pairs: Pairs = ()) -> tuple[Transform, ...]:
     return (HorizontalFlip(keypoint_pairs=keypoint_pairs),)
 
 
-def scenes_augmentation(*, keypoint_pairs: Pairs = ()) -> tuple[Transform, ...]:
-    """For made scenes: a flip, a light change of colour, and crops that leave at least half of the width and height."""
+def light_augmentation(*, keypoint_pairs: Pairs = ()) -> tuple[Transform, ...]:
+    """For tuning on few images: crops of at least half of the width and height, and a flip."""
     crop = IoUCrop(min_ious=(0.3, 0.5, 0.7, 1.0), scale=(0.5, 1.0))
-    return ColourJitter(hue=(-0.02, 0.02)), crop, HorizontalFlip(keypoint_pairs=keypoint_pairs)
+    return crop, HorizontalFlip(keypoint_pairs=keypoint_pairs)
