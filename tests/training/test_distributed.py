@@ -43,7 +43,7 @@ def test_two_processes_train_as_one_with_the_joined_batch(tmp_path: Path) -> Non
     rows = [read_history(tmp_path / name / "history.csv") for name in ("one", "two")]
     assert len(rows[0]) == len(rows[1]) == 2
     for alone, shared in zip(*rows, strict=True):
-        for name in ("train/x", "val/total", "closeness", "lr"):
+        for name in ("train/x", "val/total", "val/closeness", "lr"):
             assert shared[name] == pytest.approx(alone[name], rel=1e-4)
 
 
