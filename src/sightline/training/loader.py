@@ -193,7 +193,7 @@ def sensible_workers(processes_here: int = 1) -> int:
     """Loading processes for the cores of this machine: half of them, but none on fewer than four.
 
     There a loading process takes a core from the computing threads, which wait for each other at every step: with two
-    cores that makes a step several times as long, while loading itself is a twentieth of it.
+    cores a busy process beside them makes a step several times as long, while loading is a small part of it.
     """
     cores = usable_cores() // processes_here
     return 0 if cores < _FEWEST_CORES else min(MOST_WORKERS, cores // 2)
