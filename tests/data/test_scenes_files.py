@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
-from sightline.data.scenes import CLASS_NAMES, KEYPOINT_NAMES, ScenesConfig, make_sample, write_scenes
+from sightline.data.scenes.scenes import CLASS_NAMES, KEYPOINT_NAMES, ScenesConfig, make_sample, write_scenes
 from sightline.errors import ConfigError
 
 SMALL = ScenesConfig(images=18, val=3, test=0, size=(64, 80), scale=(0.12, 0.6))
@@ -107,5 +107,5 @@ def test_negative_workers_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_workers_import_leaves_torch_out() -> None:
-    code = "import sys, sightline.data.scene_files; sys.exit('torch' in sys.modules)"
+    code = "import sys, sightline.data.scenes.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.data.scene_clutter import clutter_outline
-from sightline.data.scene_config import ScenesConfig, stream
-from sightline.data.scene_paint import box_blur, value_noise
-from sightline.data.scene_shapes import CLASS_NAMES, KEYPOINT_NAMES, Pose, arc, coverage, fit, outline_of
+from sightline.data.scenes.clutter import clutter_outline
+from sightline.data.scenes.config import ScenesConfig, stream
+from sightline.data.scenes.paint import box_blur, value_noise
+from sightline.data.scenes.shapes import CLASS_NAMES, KEYPOINT_NAMES, Pose, arc, coverage, fit, outline_of
 
 
 def shoelace(points: np.ndarray) -> float:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from sightline.data.scene_config import ScenesConfig
-from sightline.data.scene_layout import lay_out
-from sightline.data.scene_render import render
-from sightline.data.scenes import CLASS_NAMES, KEYPOINT_NAMES, make_sample
+from sightline.data.scenes.config import ScenesConfig
+from sightline.data.scenes.layout import lay_out
+from sightline.data.scenes.render import render
+from sightline.data.scenes.scenes import CLASS_NAMES, KEYPOINT_NAMES, make_sample
 from sightline.errors import ConfigError
 
 HARD = ScenesConfig(size=(96, 128), scale=(0.08, 0.6), objects=(2, 6), difficulty=1.0)

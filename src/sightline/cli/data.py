@@ -43,8 +43,8 @@ def make_command(
     as_json: options.Json = False,
 ) -> None:
     """Make a Scenes set: procedural pictures of 12 classes with boxes, masks and keypoints, as a COCO folder."""
-    from sightline.data.scene_config import ScenesConfig
-    from sightline.data.scenes import write_scenes
+    from sightline.data.scenes.config import ScenesConfig
+    from sightline.data.scenes.scenes import write_scenes
     from sightline.runtime import usable_cores
 
     config = ScenesConfig(

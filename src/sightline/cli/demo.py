@@ -65,8 +65,8 @@ def demo_command(
     """Make pictures, train on them, judge, write a report."""
     from sightline.cli.session import Start, run_training
     from sightline.config import parse_settings
-    from sightline.data.scene_config import ScenesConfig
-    from sightline.data.scenes import write_scenes
+    from sightline.data.scenes.config import ScenesConfig
+    from sightline.data.scenes.scenes import write_scenes
     from sightline.runtime import usable_cores
     from sightline.training.devices import choose_accelerator
     from sightline.training.options import TrainOptions

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from sightline.data.scene_config import ScenesConfig, between, pick, stream
-from sightline.data.scene_layout import CLUTTER, Layout, Mask, Thing, lay_out, window
-from sightline.data.scene_paint import (
+from sightline.data.scenes.config import ScenesConfig, between, pick, stream
+from sightline.data.scenes.layout import CLUTTER, Layout, Mask, Thing, lay_out, window
+from sightline.data.scenes.paint import (
     OBJECT_PATTERNS,
     Canvas,
     Colour,
@@ -23,7 +23,7 @@ from sightline.data.scene_paint import (
     unit,
     value_noise,
 )
-from sightline.data.scene_shapes import KEYPOINT_NAMES, Plane
+from sightline.data.scenes.shapes import KEYPOINT_NAMES, Plane
 
 _TINY = 14.0
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from sightline.data.scene_config import between, pick, whole
-from sightline.data.scene_shapes import Plane
+from sightline.data.scenes.config import between, pick, whole
+from sightline.data.scenes.shapes import Plane
 
 Canvas = NDArray[np.float32]
 """(3, H, W) RGB in 0..1."""

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from sightline.data.scene_clutter import clutter_outline, occluder_outline
-from sightline.data.scene_config import ScenesConfig, between, pick, stream, whole
-from sightline.data.scene_shapes import CLASS_NAMES, Outline, Plane, Pose, coverage, fit, outline_of
+from sightline.data.scenes.clutter import clutter_outline, occluder_outline
+from sightline.data.scenes.config import ScenesConfig, between, pick, stream, whole
+from sightline.data.scenes.shapes import CLASS_NAMES, Outline, Plane, Pose, coverage, fit, outline_of
 
 Mask = NDArray[np.bool_]
 

@@ -10,8 +10,8 @@ import numpy as np
 from hotcoco import mask as rle
 from PIL import Image
 
-from sightline.data.scene_config import ScenesConfig
-from sightline.data.scene_render import Picture, render
+from sightline.data.scenes.config import ScenesConfig
+from sightline.data.scenes.render import Picture, render
 
 _JPEG_QUALITY = 92
 

@@ -5,8 +5,8 @@ shadows, hiding one another, among clutter, on grounds of many kinds. One seed g
 difficulty can be turned up and down as a whole or knob by knob. Sightline's own work; no outside data goes in.
 
 Here is what others call: one picture as a sample, and a whole set as a COCO folder. The settings are in
-``scene_config``; shapes, layout, paint and light are in ``scene_shapes``, ``scene_clutter``, ``scene_layout``,
-``scene_paint``, ``scene_render`` and ``scene_files``.
+``config``; shapes, layout, paint and light are in ``shapes``, ``clutter``, ``layout``, ``paint``, ``render`` and
+``files``.
 """
 
 import json
@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 
 from sightline.data.formats import coco
-from sightline.data.scene_config import SPLITS, ScenesConfig
-from sightline.data.scene_files import Written, write_chunk
-from sightline.data.scene_render import render
-from sightline.data.scene_shapes import CLASS_NAMES, KEYPOINT_NAMES
+from sightline.data.scenes.config import SPLITS, ScenesConfig
+from sightline.data.scenes.files import Written, write_chunk
+from sightline.data.scenes.render import render
+from sightline.data.scenes.shapes import CLASS_NAMES, KEYPOINT_NAMES
 from sightline.errors import ConfigError, SightlineError
 from sightline.structures import Classes, Sample, Target
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from sightline.data.scene_config import between
+from sightline.data.scenes.config import between
 
 Points = NDArray[np.float64]
 """(V, 2) places as x, y."""

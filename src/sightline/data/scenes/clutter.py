@@ -11,8 +11,8 @@ from math import cos, pi, sin
 import numpy as np
 from numpy.random import Generator
 
-from sightline.data.scene_config import between, pick, whole
-from sightline.data.scene_shapes import Outline, Points
+from sightline.data.scenes.config import between, pick, whole
+from sightline.data.scenes.shapes import Outline, Points
 
 _NONE = np.zeros((0, 2))
 

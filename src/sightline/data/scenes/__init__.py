@@ -1,0 +1,1 @@
+"""Scenes: procedural pictures of objects with their truth."""
