@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from opened import opened_coco
 from PIL import Image
 
 from sightline.data.dataset import open_dataset, splits
-from sightline.data.formats import coco
-from sightline.data.records import CLIPPED, NO_AREA, OUTSIDE, SHORT_POLYGON, SIZE_FROM_FILE
+from sightline.data.formats import coco_write
 from sightline.errors import DataError
 from sightline.structures import Classes
 
@@ -45,7 +45,7 @@ def make(
 
 
 def test_ids_with_holes_become_labels_in_order_of_id(tmp_path: Path) -> None:
-    read = coco.read(make(tmp_path, content()))
+    read = opened_coco(make(tmp_path, content()))
     assert read.classes == Classes(("cat", "zebra"), (3, 90))
     first, second = read.records
     assert (first.image_id, len(first), first.boxes.shape, first.keypoints) == (70, 0, (0, 4), None)
@@ -72,8 +72,15 @@ def test_repairs_are_counted_by_reason(tmp_path: Path) -> None:
         for i, box in enumerate(boxes)
     ]
     del data["images"][1]["width"]
-    read = coco.read(make(tmp_path, data))
-    assert read.findings == {CLIPPED: 1, NO_AREA: 3, OUTSIDE: 1, SHORT_POLYGON: 3, SIZE_FROM_FILE: 1}
+    read = opened_coco(make(tmp_path, data))
+    assert read.findings == {
+        "box-clipped": 1,
+        "box-no-area": 2,
+        "box-reversed": 1,
+        "box-outside": 1,
+        "polygon-short": 7,
+        "image-size-missing": 1,
+    }
     assert len(read.records[1]) == 3
     assert read.records[1].boxes[0].tolist() == [0, 3, 8, 8]
     assert read.records[1].segmentation == ([SQUARE],) * 3
@@ -83,7 +90,7 @@ def test_keypoints_of_all_objects_have_one_shape(tmp_path: Path) -> None:
     data = content()
     data["categories"][0]["keypoints"] = ["head", "tail"]
     data["annotations"][0]["keypoints"] = [1, 2, 2, 0, 0, 0]
-    read = coco.read(make(tmp_path, data))
+    read = opened_coco(make(tmp_path, data))
     assert read.keypoint_names == ("head", "tail")
     assert read.records[0].keypoints is not None
     assert read.records[0].keypoints.shape == (0, 2, 3)
@@ -128,7 +135,7 @@ DEFECTS = [
     (change("images", 1, "id", value=70), "images[1].id", "used by images[0]"),
     (change("images", 1, "id", value="7"), "images[1].id", "whole number"),
     (change("images", 1, "file_name", value="c.png"), "images[1].file_name", "there is no file"),
-    (change("images", 0, "file_name", value="c.png"), "images[0].file_name", "is in none of"),
+    (change("images", 0, "file_name", value="c.png"), "images[0].file_name", "there is no file"),
     (change("images", 1, "height", value=10**30), "images[1].height", "whole number"),
     (change("images", 1, "height", value=-4), "images[1]", "at least 1"),
     (change("categories", 1, "id", value=90), "categories[1].id", "used by categories[0]"),
@@ -144,7 +151,7 @@ def test_a_defect_is_named_with_its_place(tmp_path: Path, spoil: Any, place: str
     spoil(data)
     path = make(tmp_path, data)
     with pytest.raises(DataError) as caught:
-        coco.read(path)
+        opened_coco(path)
     assert caught.value.place == f"{path}, {place}"
     assert message in caught.value.what
     assert caught.value.cure
@@ -154,9 +161,9 @@ def test_a_defect_is_named_with_its_place(tmp_path: Path, spoil: Any, place: str
     ("raw", "place", "message"),
     [
         (b'{"images": [', "line 1, column 13", "not valid JSON"),
-        (b"\xff\xfe{}", "", "not valid JSON"),
-        (b"[" * 200_000, "", "not valid JSON"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "", "not valid JSON"),
+        (b"\xff\xfe{}", "line 1, column 1", "not valid JSON"),
+        (b'{"a":\n' + b"[" * 200_000, "line 2, column 1", "not valid JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "line 1, column 7", "not valid JSON"),
         (b"[]", "top level", "starts with an object"),
     ],
 )
@@ -164,12 +171,12 @@ def test_what_is_no_json_is_named(tmp_path: Path, raw: bytes, place: str, messag
     path = tmp_path / "a.json"
     path.write_bytes(raw)
     with pytest.raises(DataError, match=message) as caught:
-        coco.read(path)
-    assert caught.value.place == (f"{path}, {place}" if place else str(path))
+        opened_coco(path)
+    assert caught.value.place == f"{path}, {place}"
 
 
 def test_a_set_without_objects_is_legal(tmp_path: Path) -> None:
-    read = coco.read(make(tmp_path, content() | {"annotations": []}))
+    read = opened_coco(make(tmp_path, content() | {"annotations": []}))
     assert [len(record) for record in read.records] == [0, 0]
 
 
@@ -178,8 +185,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     data["annotations"][0]["keypoints"] = [1, 2, 2]
     data["annotations"][0]["segmentation"] = [SQUARE]
     path = make(tmp_path, {})
-    coco.write(path, Classes(("cat", "zebra"), (3, 90)), data["images"], data["annotations"], ["nose"])
-    read = coco.read(path)
+    coco_write.write(
+        path,
+        coco_write.categories_of(Classes(("cat", "zebra"), (3, 90)), ["nose"]),
+        data["images"],
+        data["annotations"],
+    )
+    read = opened_coco(path)
     assert read.classes == Classes(("cat", "zebra"), (3, 90))
     assert read.keypoint_names == ("nose",)
     assert read.records[1].segmentation == ([SQUARE], None)
@@ -189,10 +201,10 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.json"
-    coco.write(path, Classes(("cat",)), [], [])
+    coco_write.write(path, coco_write.categories_of(Classes(("cat",))), [], [])
     before = path.read_bytes()
     with pytest.raises(ValueError, match="JSON"):
-        coco.write(path, Classes(("cat",)), [{"id": float("nan")}], [])
+        coco_write.write(path, coco_write.categories_of(Classes(("cat",))), [{"id": float("nan")}], [])
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
 

@@ -110,9 +110,11 @@ def test_missing_and_damaged_masks_are_named(tmp_path: Path) -> None:
     without = open_dataset(make(tmp_path / "a", segmentation=[]))
     with pytest.raises(DataError, match=r"an object of image a\.jpg has none"):
         replace(without, masks=True)
-    damaged = open_dataset(make(tmp_path / "b", segmentation=[[1, 2, 3, 4, 5, "x"]]))
-    with pytest.raises(DataError, match=r"a\.jpg, segmentation of object 0: .*cannot be decoded"):
+    damaged = open_dataset(make(tmp_path / "b", segmentation=[[1, 2, 3, 4, 5, 6, 7]]))
+    with pytest.raises(DataError, match=r"a\.jpg, segmentation of object 0: .*x, y pairs"):
         replace(damaged, masks=True).target(0)
+    with pytest.raises(DataError, match=r"annotations\[0\]\.segmentation: must hold finite numbers, got 'x'"):
+        open_dataset(make(tmp_path / "c", segmentation=[[1, 2, 3, 4, 5, "x"]]))
 
 
 def test_labels_follow_the_names_of_a_model(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from sightline.data import decode
-from sightline.data.decode import list_images, read_image, read_size
+from sightline.data.decode import read_image, read_size
+from sightline.data.image_files import list_images
 from sightline.errors import DataError
 
 

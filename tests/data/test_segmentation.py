@@ -69,14 +69,13 @@ def test_what_is_no_segmentation_is_refused(segmentation: Any, message: str) -> 
 
 
 def test_masks_of_real_photographs(data_root: Path) -> None:
+    from opened import opened_coco
     from pycocotools.coco import COCO
-
-    from sightline.data.formats import coco
 
     file = data_root / "datasets/coco_tiny/annotations/instances_val2017.json"
     expected = COCO(str(file))
     compared = 0
-    for record in coco.read(file).records:
+    for record in opened_coco(file).records:
         annotations = expected.imgToAnns[record.image_id]
         assert len(annotations) == len(record.segmentation)
         for annotation, segmentation in zip(annotations, record.segmentation, strict=True):

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
+from opened import opened_voc
 from PIL import Image
 
 from sightline.data.dataset import open_dataset, splits
-from sightline.data.formats import voc
-from sightline.data.records import CLIPPED, NO_AREA, SIZE_FROM_FILE
 from sightline.errors import DataError
 
 Box = tuple[float | str, float | str, float | str, float | str]
@@ -36,7 +35,7 @@ def list_split(folder: Path, name: str, *lines: str) -> None:
 
 def test_boxes_count_from_one_and_include_the_last_pixel(tmp_path: Path) -> None:
     make(tmp_path, "a", an_object("dog", (1, 1, 30, 20)), an_object("cat", (5, 6, 5, 6), "<difficult>1</difficult>"))
-    read = voc.read(tmp_path, "all")
+    read = opened_voc(tmp_path, "all")
     assert read.records[0].boxes.tolist() == [[0, 0, 30, 20], [4, 5, 5, 6]]
     assert read.records[0].labels.tolist() == [1, 0]
     assert read.records[0].ignore.tolist() == [False, True]
@@ -49,16 +48,16 @@ def test_a_zero_anywhere_in_the_folder_means_as_written_and_is_said(tmp_path: Pa
     make(tmp_path, "b", an_object("dog", (4, 0, 8, 9)))
     list_split(tmp_path, "train", "a")
     list_split(tmp_path, "val", "b")
-    read = voc.read(tmp_path, "train")
+    read = opened_voc(tmp_path, "train")
     assert read.records[0].boxes.tolist() == [[2, 3, 10, 12]]
-    assert read.findings == {voc.ZERO_BASED: 2, NO_AREA: 1}
+    assert read.findings == {"boxes-count-from-zero": 2, "box-no-area": 1}
 
 
 def test_a_negative_coordinate_is_a_slip_and_no_convention(tmp_path: Path) -> None:
     make(tmp_path, "a", an_object("dog", (-4, 3, 10, 99)))
-    read = voc.read(tmp_path, "all")
+    read = opened_voc(tmp_path, "all")
     assert read.records[0].boxes.tolist() == [[0, 2, 10, 20]]
-    assert read.findings == {CLIPPED: 1}
+    assert read.findings == {"box-clipped": 1}
 
 
 def test_classes_and_ids_agree_over_the_splits(tmp_path: Path) -> None:
@@ -87,20 +86,20 @@ def test_without_lists_there_is_one_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>", "<size/>"])
 def test_a_missing_size_is_read_from_the_file(tmp_path: Path, size: str) -> None:
     make(tmp_path, "a", an_object("dog", (3, 3, 31, 9)), size=size)
-    read = voc.read(tmp_path, "all")
+    read = opened_voc(tmp_path, "all")
     assert read.records[0].size == (20, 30)
-    assert read.findings == {SIZE_FROM_FILE: 1, CLIPPED: 1}
+    assert read.findings == {"image-size-missing": 1, "box-on-border": 1}
 
 
 def test_the_image_is_found_by_stem_and_then_by_name(tmp_path: Path) -> None:
     path = make(tmp_path, "a", suffix="png")
     path.write_text(path.read_text().replace("a.png", "unknown.jpg"))
-    assert voc.read(tmp_path, "all").records[0].path.name == "a.png"
+    assert opened_voc(tmp_path, "all").records[0].path.name == "a.png"
     make(tmp_path, "a", suffix="JPG")
-    assert voc.read(tmp_path, "all").records[0].path.name == "a.JPG"
+    assert opened_voc(tmp_path, "all").records[0].path.name == "a.JPG"
     path.write_text(path.read_text().replace("a.JPG", "unknown.jpg"))
     with pytest.raises(DataError, match="several images are named a"):
-        voc.read(tmp_path, "all")
+        opened_voc(tmp_path, "all")
 
 
 DOG = (1, 2, 3, 4)
@@ -118,7 +117,7 @@ DEFECTS = [
 def test_a_defect_is_named_with_its_place(tmp_path: Path, element: str, place: str, message: str) -> None:
     path = make(tmp_path, "a", an_object("dog", DOG), element)
     with pytest.raises(DataError) as caught:
-        voc.read(tmp_path, "all")
+        opened_voc(tmp_path, "all")
     assert caught.value.place == f"{path}, {place}"
     assert message in caught.value.what
 
@@ -143,7 +142,7 @@ def test_what_is_no_annotation_is_refused(tmp_path: Path, raw: bytes, message: s
     path = make(tmp_path, "a")
     path.write_bytes(raw)
     with pytest.raises(DataError, match=message) as caught:
-        voc.read(tmp_path, "all")
+        opened_voc(tmp_path, "all")
     assert str(caught.value.place).startswith(str(path))
 
 
@@ -156,9 +155,13 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     list_split(tmp_path, "train", "a", "b")
     with pytest.raises(DataError, match=r"train\.txt, entry 2: Annotations/b\.xml is missing"):
         open_dataset(tmp_path)
-    list_split(tmp_path, "train", "a", "a")
-    with pytest.raises(DataError, match="a is listed more than once"):
-        open_dataset(tmp_path)
     list_split(tmp_path, "train")
     with pytest.raises(DataError, match="has no images"):
         open_dataset(tmp_path)
+
+
+def test_an_image_that_is_listed_twice_counts_once(tmp_path: Path) -> None:
+    make(tmp_path, "a")
+    list_split(tmp_path, "train", "a", "a")
+    read = opened_voc(tmp_path, "train")
+    assert (len(read.records), read.findings) == (1, {"image-listed-twice": 1})

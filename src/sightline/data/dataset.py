@@ -7,6 +7,7 @@ files are only ever read.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import index as as_index
 from pathlib import Path
 from typing import overload
@@ -16,17 +17,15 @@ import torch
 from torch import Tensor
 
 from sightline.data.decode import read_image, read_size
-from sightline.data.formats import coco, voc
-from sightline.data.records import Content, Record
+from sightline.data.findings import Findings
+from sightline.data.formats.layouts import Layout, recognise
+from sightline.data.index_cache import cached
+from sightline.data.records import Content, Index, Record, Records, index_of, with_classes
 from sightline.data.segmentation import decode_segmentation
 from sightline.errors import DataError
 from sightline.structures import Classes, Sample, Size, Target
 
 __all__ = ["Dataset", "Record", "open_dataset", "splits"]
-
-_LAYOUTS = (
-    "COCO: a .json file, annotations/*.json or */_annotations.coco.json; Pascal VOC: Annotations/ and JPEGImages/"
-)
 
 _SIZE_SLIP = 2
 """Pixels by which an annotated size may miss the file's without looking like another resolution of the picture."""
@@ -54,14 +53,14 @@ class Dataset(Sequence[Sample]):
     root: Path
     split: str
     classes: Classes
-    records: tuple[Record, ...]
+    records: Records
     findings: Counter[str] = field(default_factory=Counter)
     masks: bool = False
     keypoint_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for record in self.records if self.masks else ():
-            if len(record) and (not record.segmentation or None in record.segmentation):
+            if not record.masked.all():
                 raise DataError(
                     f"masks were asked for, but an object of image {record.path.name} has none",
                     place=self.root,
@@ -130,20 +129,21 @@ def open_dataset(path: str | Path, split: str = "train", *, classes: Classes | N
             of a class that ``classes`` does not have.
     """
     path = Path(path)
-    found = _find(path)
+    layout = recognise(path)
     if path.is_file():
-        split = next(iter(found))
-    if split not in found:
-        raise DataError(f"no split '{split}'", place=path, cure=f"the splits there are: {', '.join(found)}")
-    source = found[split]
-    content = voc.read(path, split) if source is None else coco.read(source)
-    if not content.records:
+        split = next(iter(layout.readers))
+    if split not in layout.readers:
+        raise DataError(f"no split '{split}'", place=path, cure=f"the splits there are: {', '.join(layout.readers)}")
+    source = layout.sources.get(split)
+    content = _read(layout, split) if source is None else cached(source, partial(_read, layout, split))
+    index = content.index
+    if not len(index.image_ids):
         raise DataError(f"split '{split}' has no images", place=source or path, cure="check how the set was made")
     if classes is not None:
-        content = _follow(content, classes, path)
-    root = path if path.is_dir() else path.parent.parent if path.parent.name == "annotations" else path.parent
-    names = content.keypoint_names
-    return Dataset(root, split, content.classes, content.records, content.findings, keypoint_names=names)
+        index = with_classes(index, classes, path)
+    records = Records(index, np.arange(len(index.image_ids)))
+    names = index.keypoint_names
+    return Dataset(layout.root, split, index.classes, records, content.findings, keypoint_names=names)
 
 
 def splits(path: str | Path) -> tuple[str, ...]:
@@ -152,46 +152,13 @@ def splits(path: str | Path) -> tuple[str, ...]:
     Raises:
         DataError: nothing to recognise.
     """
-    return tuple(_find(Path(path)))
+    return tuple(recognise(Path(path)).readers)
 
 
-def _find(path: Path) -> dict[str, Path | None]:
-    """The annotation file of each split; None stands for a VOC folder, which has many."""
-    if path.is_file() and path.suffix.lower() == ".json":
-        return {coco.split_name(path): path}
-    if not path.is_dir():
-        what = "not an annotation file" if path.is_file() else "no such file or folder"
-        raise DataError(what, place=path, cure=f"give one of these: {_LAYOUTS}")
-    annotation_files = coco.find_splits(path)
-    if voc.is_voc(path):
-        if annotation_files:
-            raise DataError(
-                "both COCO and Pascal VOC annotations are there",
-                place=path,
-                cure=f"give one annotation file ({next(iter(annotation_files.values()))}), or move one kind away",
-            )
-        return dict.fromkeys(voc.find_splits(path))
-    if not annotation_files:
-        raise DataError("no annotations recognised", place=path, cure=f"looked for these: {_LAYOUTS}")
-    return dict(annotation_files)
-
-
-def _follow(content: Content, classes: Classes, path: Path) -> Content:
-    """The same content with labels in the order of ``classes``."""
-    present = {int(label) for record in content.records for label in np.unique(record.labels)}
-    unknown = [
-        content.classes.names[label] for label in sorted(present) if content.classes.names[label] not in classes.names
-    ]
-    if unknown:
-        raise DataError(
-            f"unknown class {', '.join(repr(name) for name in unknown)}",
-            place=path,
-            cause=f"the model knows only {', '.join(classes.names)}",
-            cure="use a model that was trained with these classes, or rename them in the annotations",
-        )
-    new = np.asarray([classes.names.index(n) if n in classes.names else -1 for n in content.classes.names], np.int64)
-    records = tuple(replace(record, labels=new[record.labels]) for record in content.records)
-    return replace(content, classes=classes, records=records)
+def _read(layout: Layout, split: str) -> Content:
+    findings = Findings()
+    index: Index = index_of(layout.readers[split](findings), findings)
+    return Content(index, findings.by_title())
 
 
 def _require_fit(record: Record, size: Size) -> None:
@@ -217,6 +184,9 @@ def _require_fit(record: Record, size: Size) -> None:
 def _masks(record: Record, size: Size) -> Tensor:
     masks = torch.zeros(len(record), *size, dtype=torch.bool)
     for i, segmentation in enumerate(record.segmentation):
+        if segmentation is None:
+            place = f"{record.path}, segmentation of object {i}"
+            raise DataError("the mask has no polygon of three points", place=place, cure="correct the annotation file")
         try:
             masks[i] = decode_segmentation(segmentation, size)
         except DataError as error:

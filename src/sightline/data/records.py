@@ -1,117 +1,289 @@
-"""What every format is read into: one record an image, as plain arrays without pixels.
+"""The usable annotations of one split as flat arrays, and one image's as a record.
 
-Readers check what they read and count what they repair or drop, by reason. Arrays of all images are cut from one flat
-array per field, so that a large set stays cheap.
+This is what training and evaluation see of a set: boxes are inside their images and have an area, objects stand
+together by image. Worker processes share the arrays; a record is cut from them when it is asked for.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.boxes import box_areas, fit_boxes
+from sightline.data.decode import read_size
+from sightline.data.details import Details
+from sightline.data.findings import Findings
+from sightline.data.listing import Listing
+from sightline.data.strings import Strings
+from sightline.data.tables import Tables
+from sightline.errors import DataError
 from sightline.structures import Classes, Size
-
-CLIPPED = "box clipped to the image"
-NO_AREA = "box without area dropped"
-OUTSIDE = "box outside the image dropped"
-SIZE_FROM_FILE = "image size missing, read from the file"
-SHORT_POLYGON = "polygon with fewer than three points dropped"
-
-_ROUNDING = 0.01
-"""Pixels beyond the border that count as the writer's rounding and not as a repair; COCO stores two decimals."""
 
 Segmentation = tuple[Any, ...]
 """One entry an object: a list of COCO polygons, an RLE as a dict, or None. Empty when no object has one."""
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
-    """One image and its objects as the annotation file has them.
+class Index:
+    """The usable annotations of one split.
 
     Args:
-        path: the image file.
-        image_id: the id in the annotation file; for formats without ids the image's number, from 1.
-        size: (H, W) as annotated, or of the file where the annotation has none.
+        classes: names and original ids.
+        image_root: the folder that ``files`` start from.
+        files: paths of the image files.
+        image_ids: (M,) int64, the ids in the annotation file; for formats without ids the image's number, from 1.
+        sizes: (M, 2) int32 (H, W) as annotated, or of the file where the annotation has none.
+        first: (M + 1,) int64, where each image's objects begin.
         boxes: (N, 4) float32, xyxy in pixels, inside the image and with an area.
         labels: (N,) int64 in 0..K-1.
         ignore: (N,) bool; COCO crowds, VOC difficult.
         areas: (N,) float32 in square pixels.
-        segmentation: COCO polygons or RLE of each object, undecoded; empty when the source has none.
+        masked: (N,) bool, whether there is a segmentation.
+        spans: (N, 2) int64, where each object's entry is in ``details``.
+        details: the entries' texts.
         keypoints: (N, K, 3) float32 x, y, visibility; None when the source has none.
-    """
-
-    path: Path
-    image_id: int
-    size: Size
-    boxes: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    ignore: NDArray[np.bool_]
-    areas: NDArray[np.float32]
-    segmentation: Segmentation = ()
-    keypoints: NDArray[np.float32] | None = None
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-
-@dataclass(frozen=True, eq=False)
-class Content:
-    """What a reader found in one split.
-
-    Args:
-        classes: names and original ids.
-        records: one an image, in the file's order.
-        findings: what was dropped or repaired, counted by reason.
         keypoint_names: names of the keypoints in order; empty when there are none.
     """
 
     classes: Classes
-    records: tuple[Record, ...]
-    findings: Counter[str] = field(default_factory=Counter)
+    image_root: Path
+    files: Strings
+    image_ids: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+    first: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ignore: NDArray[np.bool_]
+    areas: NDArray[np.float32]
+    masked: NDArray[np.bool_]
+    spans: NDArray[np.int64]
+    details: Details
+    keypoints: NDArray[np.float32] | None = None
     keypoint_names: tuple[str, ...] = ()
 
 
-def fit_boxes(
-    boxes: NDArray[np.float64], sizes: NDArray[np.int64], findings: Counter[str]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Boxes clipped to their images, and which of them are worth keeping.
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One image and its objects.
 
     Args:
-        boxes: (N, 4) finite xyxy.
-        sizes: (N, 2), (H, W) of each box's image.
-        findings: where repairs and drops are counted.
-
-    Returns:
-        (N, 4) float32 clipped boxes, and (N,) bool: those that have an area inside the image.
+        index: the split.
+        row: the image's place in it.
     """
-    limits = np.maximum(sizes[:, [1, 0, 1, 0]], 1).astype(np.float64)
-    inside = np.clip(boxes, 0.0, limits)
-    clipped = inside.astype(np.float32)
-    ordered = _with_area(boxes)
-    overlapping = ordered & _with_area(inside)
-    keep = overlapping & _with_area(clipped)
-    moved = np.abs(boxes - inside).max(axis=1, initial=0.0) > _ROUNDING
-    count(findings, OUTSIDE, ordered & ~overlapping)
-    count(findings, NO_AREA, ~ordered | (overlapping & ~keep))
-    count(findings, CLIPPED, keep & moved)
-    return clipped, keep
+
+    index: Index
+    row: int
+
+    def __len__(self) -> int:
+        return int(self.index.first[self.row + 1] - self.index.first[self.row])
+
+    @property
+    def _own(self) -> slice:
+        return slice(int(self.index.first[self.row]), int(self.index.first[self.row + 1]))
+
+    @property
+    def path(self) -> Path:
+        """The image file."""
+        return self.index.image_root / self.index.files[self.row]
+
+    @property
+    def image_id(self) -> int:
+        """The id in the annotation file."""
+        return int(self.index.image_ids[self.row])
+
+    @property
+    def size(self) -> Size:
+        """(H, W) as annotated."""
+        height, width = self.index.sizes[self.row].tolist()
+        return height, width
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """(N, 4) xyxy in pixels."""
+        return self.index.boxes[self._own]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) in 0..K-1."""
+        return self.index.labels[self._own]
+
+    @property
+    def ignore(self) -> NDArray[np.bool_]:
+        """(N,)."""
+        return self.index.ignore[self._own]
+
+    @property
+    def areas(self) -> NDArray[np.float32]:
+        """(N,) in square pixels."""
+        return self.index.areas[self._own]
+
+    @property
+    def masked(self) -> NDArray[np.bool_]:
+        """(N,), whether there is a segmentation."""
+        return self.index.masked[self._own]
+
+    @property
+    def keypoints(self) -> NDArray[np.float32] | None:
+        """(N, K, 3) x, y, visibility; None when the source has none."""
+        return None if self.index.keypoints is None else self.index.keypoints[self._own]
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """COCO polygons or RLE of each object, read now; polygons of fewer than three points are left out.
+
+        Raises:
+            DataError: the annotation file has changed since it was opened.
+        """
+        if not self.masked.any():
+            return ()
+        entries = [self.index.details.read(*span) for span in self.index.spans[self._own].tolist()]
+        return tuple(usable_segmentation(entry.get("segmentation")) for entry in entries)
 
 
-def _with_area(boxes: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+@dataclass(frozen=True, eq=False)
+class Records(Sequence[Record]):
+    """The records of a split or of a part of it.
+
+    Args:
+        table: the split.
+        rows: (M,) int64 places of the images in it.
+    """
+
+    table: Index
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Records": ...
+
+    def __getitem__(self, index: int | slice) -> "Record | Records":
+        if isinstance(index, slice):
+            return Records(self.table, self.rows[index])
+        return Record(self.table, int(self.rows[index]))
 
 
-def count(findings: Counter[str], reason: str, cases: NDArray[np.bool_]) -> None:
-    """Adds the number of ``cases`` under ``reason``; reasons without a case stay absent."""
-    number = int(cases.sum())
-    if number:
-        findings[reason] += number
+def usable_segmentation(value: Any) -> Any:
+    """A segmentation without polygons of fewer than three points; None where nothing is left."""
+    return ([polygon for polygon in value if len(polygon) >= 6] if isinstance(value, list) else value) or None
 
 
-def box_areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N,) square pixels of (N, 4) xyxy boxes."""
-    areas: NDArray[np.float32] = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return areas
+def classes_of(tables: Tables) -> Classes:
+    """The classes of a source, with their ids."""
+    return Classes(tuple(c["name"] for c in tables.categories), tuple(c["id"] for c in tables.categories))
+
+
+def find_images(tables: Tables, findings: Findings) -> NDArray[np.bool_]:
+    """Which images are there, (M,); what is not is noted."""
+    listing = Listing()
+    root = f"{tables.image_root}/"
+    found = np.ones(len(tables.images), np.bool_)
+    for row, name in enumerate(tables.images.files.to_list()):
+        path = name if name.startswith("/") else root + name
+        if listing.has(path):
+            continue
+        found[row] = False
+        file, where = tables.locate_image(row)
+        other = listing.other_form(path)
+        if other is None:
+            findings.add("image-missing", f"there is no file {path}", file, _join(where, "file_name"), image=path)
+        else:
+            what = f"there is no file {path}, but one that is written {other.name}"
+            findings.add("image-letter-case", what, file, _join(where, "file_name"), image=str(other))
+    return found
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else ""
+
+
+def complete_sizes(tables: Tables, found: NDArray[np.bool_], findings: Findings) -> NDArray[np.int32]:
+    """(M, 2) sizes as annotated, or from the headers of the files where the annotation has none."""
+    sizes = tables.images.sizes.copy()
+    for row in np.flatnonzero(found & (sizes == 0).any(axis=1)):
+        file, where = tables.locate_image(int(row))
+        path = tables.image_path(int(row))
+        try:
+            sizes[row] = read_size(path)
+        except DataError as error:
+            findings.add_error("image-damaged", error, image=str(path))
+            continue
+        findings.add("image-size-missing", "", file, where, image=str(path))
+    return sizes
+
+
+def index_of(tables: Tables, findings: Findings) -> Index:
+    """The usable annotations of a split; repairs and drops are counted.
+
+    Raises:
+        DataError: something that leaves no way to use the set.
+    """
+    found = find_images(tables, findings)
+    findings.refuse()
+    sizes = complete_sizes(tables, found, findings)
+    objects = tables.objects
+    fitted = fit_boxes(objects.boxes, sizes[objects.images])
+    for code, cases in fitted.cases.items():
+        findings.count(code, int(cases.sum()))
+    order = np.argsort(objects.images, kind="stable")
+    order = order[fitted.keep[order]]
+    counts = np.bincount(objects.images[order], minlength=len(tables.images))
+    boxes = fitted.boxes[order]
+    areas = objects.areas[order].astype(np.float32)
+    return Index(
+        classes_of(tables),
+        tables.image_root,
+        tables.images.files,
+        tables.images.ids,
+        sizes,
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes,
+        objects.labels[order],
+        objects.ignore[order],
+        np.where(np.isnan(areas), box_areas(boxes), areas),
+        objects.masked[order],
+        objects.spans[order],
+        tables.details,
+        None if objects.keypoints is None else objects.keypoints[order],
+        tables.keypoint_names,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What opening a split gives.
+
+    Args:
+        index: the usable annotations.
+        findings: what was dropped or repaired, counted by reason.
+    """
+
+    index: Index
+    findings: Counter[str] = field(default_factory=Counter)
+
+
+def with_classes(index: Index, classes: Classes, place: Path) -> Index:
+    """The same index with labels in the order of ``classes``.
+
+    Raises:
+        DataError: an object of a class that is not among them.
+    """
+    names = index.classes.names
+    unknown = [names[label] for label in np.unique(index.labels).tolist() if names[label] not in classes.names]
+    if unknown:
+        raise DataError(
+            f"unknown class {', '.join(repr(name) for name in unknown)}",
+            place=place,
+            cause=f"the model knows only {', '.join(classes.names)}",
+            cure="use a model that was trained with these classes, or rename them in the annotations",
+        )
+    new = np.asarray([classes.names.index(n) if n in classes.names else -1 for n in names], np.int64)
+    return replace(index, classes=classes, labels=new[index.labels])

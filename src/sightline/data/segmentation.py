@@ -10,6 +10,7 @@ import torch
 from hotcoco import mask as rle
 from torch import Tensor
 
+from sightline.data.mask_files import encode
 from sightline.errors import DataError
 from sightline.structures import Size
 
@@ -47,8 +48,7 @@ def decode_segmentation(segmentation: Any, size: Size) -> Tensor:
 
 def encode_mask(mask: Tensor) -> dict[str, Any]:
     """A (H, W) bool mask as COCO's compressed run lengths: ``{"size": [H, W], "counts": text}``."""
-    runs = rle.encode(np.asfortranarray(mask.cpu().numpy().astype(np.uint8)))
-    return {"size": [int(n) for n in runs["size"]], "counts": runs["counts"].decode("ascii")}
+    return encode(mask.cpu().numpy().astype(np.bool_))
 
 
 def _polygon(points: Any) -> list[float]:

@@ -1,33 +1,35 @@
-"""COCO's JSON: images, annotations and categories (cocodataset.org/#format-data), read and written.
+"""COCO's JSON, read: images, annotations and categories (cocodataset.org/#format-data).
 
 Category ids may have holes; labels 0..K-1 follow the order of ids, and ``Classes.ids`` keeps the originals. Boxes are
-stored as x, y, width, height from the image's upper left corner. ``iscrowd`` becomes ``Record.ignore``. Segmentations
-stay undecoded until a mask is asked for.
+stored as x, y, width, height from the image's upper left corner. ``iscrowd`` makes an object ignored, and so does
+``difficult``, under which Sightline keeps VOC's flag. Segmentations stay in the file until a mask is asked for.
 
-A file that breaks the format is refused with the place in it (``annotations[17].bbox``). Boxes that leave the image are
-clipped, boxes without an area are dropped; both are counted.
+Whatever breaks the format is noted with the place in the file (``annotations[17].bbox``).
 """
 
 import json
-import math
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.decode import read_size
-from sightline.data.formats.checked_json import CheckedJson, is_finite, shortened
-from sightline.data.records import SHORT_POLYGON, SIZE_FROM_FILE, Content, Record, box_areas, fit_boxes
-from sightline.structures import Classes, Size
+from sightline.data.details import Details
+from sightline.data.findings import Findings
+from sightline.data.formats.coco_columns import ColumnReader, ImageColumns, ObjectColumns, shortened
+from sightline.data.formats.json_stream import Member, invalid, read_members
+from sightline.data.strings import Strings
+from sightline.data.tables import ImageTable, ObjectTable, Tables
+from sightline.errors import DataError
+
+ROBOFLOW = "_annotations.coco.json"
+"""Name of the annotation file that Roboflow puts into the folder of each split."""
 
 _OFFICIAL = re.compile(r"instances_([A-Za-z]+?)_?(\d{4})?")
-_ROBOFLOW = "_annotations.coco.json"
+_LISTS = ("images", "annotations")
 
 
 def find_splits(folder: Path) -> dict[str, Path]:
@@ -39,252 +41,280 @@ def find_splits(folder: Path) -> dict[str, Path]:
     files = sorted(f for f in folder.glob("annotations/*.json") if not f.name.startswith("captions_"))
     short = Counter(split_name(file) for file in files)
     found = {split_name(file) if short[split_name(file)] == 1 else file.stem: file for file in files}
-    for file in sorted(folder.glob(f"*/{_ROBOFLOW}")):
+    for file in sorted(folder.glob(f"*/{ROBOFLOW}")):
         found.setdefault(file.parent.name, file)
     return found
 
 
 def split_name(json_path: Path) -> str:
     """``train`` for ``instances_train2017.json`` and for ``train/_annotations.coco.json``; else the file's stem."""
-    if json_path.name == _ROBOFLOW:
+    if json_path.name == ROBOFLOW:
         return json_path.parent.name
     official = _OFFICIAL.fullmatch(json_path.stem)
     return official.group(1) if official else json_path.stem
 
 
-def read(json_path: Path, image_root: Path | None = None) -> Content:
+def read(json_path: Path, findings: Findings, image_root: Path | None = None) -> Tables:
     """One annotation file.
 
     Args:
         json_path: the file.
+        findings: where defects are noted; entries that cannot be used are left out.
         image_root: the folder that ``file_name`` starts from. Default: the first of the usual places beside the file
             (``train2017/``, ``images/train2017/``, ``train/``, ``images/``, the file's own folder ...) that holds the
             first image.
 
     Raises:
-        DataError: the file is missing, no JSON, not COCO's structure, or names images that are not there.
+        DataError: the file is missing, no JSON, or without one of the three lists.
     """
-    source = CheckedJson(json_path)
-    top = source.load()
-    classes, label_of, keypoint_names = _categories(source, top)
-    findings: Counter[str] = Counter()
-    images = _images(source, top, image_root, findings)
-    objects = _objects(source, top, images, label_of, len(keypoint_names))
-    return Content(classes, _records(images, objects, len(keypoint_names), findings), findings, keypoint_names)
-
-
-def write(
-    path: Path,
-    classes: Classes,
-    images: Sequence[dict[str, Any]],
-    annotations: Sequence[dict[str, Any]],
-    keypoint_names: Sequence[str] = (),
-) -> None:
-    """Writes one annotation file, whole or not at all.
-
-    Args:
-        path: the file; its folder is made, an older file is replaced.
-        classes: become the categories.
-        images: COCO's image entries: id, file_name, height, width.
-        annotations: COCO's annotation entries: id, image_id, category_id, bbox, area, iscrowd ...
-        keypoint_names: the keypoints that every category has.
-
-    Raises:
-        ValueError: a number that JSON cannot hold (NaN, infinity).
-    """
-    keypoints = {"keypoints": list(keypoint_names), "skeleton": []} if keypoint_names else {}
-    categories = [
-        {"id": i, "name": name, "supercategory": ""} | keypoints
-        for i, name in zip(classes.ids, classes.names, strict=True)
-    ]
-    content = {"images": list(images), "annotations": list(annotations), "categories": categories}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(content, file, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _categories(source: CheckedJson, top: dict[str, Any]) -> tuple[Classes, dict[int, int], tuple[str, ...]]:
-    """The classes in order of id, the label of each category id, and the longest list of keypoint names."""
-    entries = source.entries(top, "categories")
-    ids = [source.whole(entry, "id", f"categories[{i}]") for i, entry in enumerate(entries)]
-    names = [source.text(entry, "name", f"categories[{i}]") for i, entry in enumerate(entries)]
-    source.unique(ids, "categories[].id", "the id")
-    source.unique(names, "categories[].name", "the name")
-    keypoints: tuple[str, ...] = ()
-    for i, entry in enumerate(entries):
-        listed = entry.get("keypoints") or []
-        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-            raise source.error(f"categories[{i}].keypoints", "must be a list of names")
-        keypoints = max(keypoints, tuple(listed), key=len)
-    ordered = sorted(zip(ids, names, strict=True))
-    classes = Classes(tuple(name for _, name in ordered), tuple(i for i, _ in ordered))
-    return classes, {i: label for label, i in enumerate(classes.ids)}, keypoints
-
-
-@dataclass(frozen=True)
-class _Images:
-    paths: list[Path]
-    ids: list[int]
-    sizes: list[Size]
-
-
-def _images(source: CheckedJson, top: dict[str, Any], image_root: Path | None, findings: Counter[str]) -> _Images:
-    entries = source.entries(top, "images")
-    names = [source.text(entry, "file_name", f"images[{i}]") for i, entry in enumerate(entries)]
-    ids = [source.whole(entry, "id", f"images[{i}]") for i, entry in enumerate(entries)]
-    source.unique(ids, "images[].id", "the id")
-    root = image_root if image_root is not None else _find_root(source, names)
-    paths = [root / name for name in names]
-    for i, path in enumerate(paths):
-        if not path.is_file():
-            raise source.error(
-                f"images[{i}].file_name", f"there is no file {path}", "put the image there, or remove the entry"
-            )
-    sizes = [_image_size(source, entry, paths[i], i, findings) for i, entry in enumerate(entries)]
-    return _Images(paths, ids, sizes)
-
-
-def _find_root(source: CheckedJson, names: list[str]) -> Path:
-    folder = source.path.parent
-    base = folder.parent if folder.name == "annotations" else folder
-    tail = source.path.stem.rpartition("_")[2]
-    split = split_name(source.path)
-    candidates = [base / tail, base / "images" / tail, base / split, base / "images" / split, base / "images"]
-    candidates += [folder, base]
-    for candidate in candidates:
-        if not names or (candidate / names[0]).is_file():
-            return candidate
-    places = ", ".join(dict.fromkeys(str(c) for c in candidates))
-    raise source.error(
-        "images[0].file_name", f"{names[0]} is in none of {places}", "put the images into one of these folders"
+    columns = ColumnReader(json_path, findings)
+    members: dict[str, Member] = {}
+    seen: Counter[str] = Counter()
+    for part in read_members(json_path, _LISTS):
+        if isinstance(part, Member):
+            members[part.key] = part
+            seen[part.key] += 1
+        elif part.key == "images":
+            seen[part.key] += part.first == 0
+            columns.add_images(part)
+        else:
+            seen[part.key] += part.first == 0
+            columns.add_annotations(part)
+    for key in (key for key, times in seen.items() if times > 1):
+        findings.add("json-duplicate-key", f"the key '{key}' comes twice; the last one counts", json_path, key)
+    header = {key: _parsed(json_path, member) for key, member in members.items()}
+    _require_lists(json_path, seen, header)
+    categories, keypoint_names = _categories(json_path, header.pop("categories"), findings)
+    images = _image_table(columns.images, json_path, findings)
+    root = image_root or find_image_root(json_path, images.files[0] if len(images) else None)
+    objects = _object_table(columns.objects, images, categories, len(keypoint_names), json_path, findings)
+    return Tables(
+        "coco",
+        json_path,
+        root,
+        categories,
+        images,
+        objects,
+        Details.in_file(json_path),
+        "images[{}]",
+        "annotations[{}]",
+        header,
+        keypoint_names,
     )
 
 
-def _image_size(source: CheckedJson, entry: dict[str, Any], path: Path, index: int, findings: Counter[str]) -> Size:
-    if entry.get("height") and entry.get("width"):
-        place = f"images[{index}]"
-        height, width = source.whole(entry, "height", place), source.whole(entry, "width", place)
-        if height < 1 or width < 1:
-            raise source.error(place, f"height and width must be at least 1, got {height} and {width}")
-        return height, width
-    findings[SIZE_FROM_FILE] += 1
-    return read_size(path)
+def find_image_root(json_path: Path, first: str | None) -> Path:
+    """The folder that the images' names start from: the first of the usual places that holds the first image.
+
+    Args:
+        json_path: the annotation file.
+        first: name of the first image; None where there are none.
+
+    Raises:
+        DataError: it is in none of them.
+    """
+    folder = json_path.parent
+    base = folder.parent if folder.name == "annotations" else folder
+    tail = json_path.stem.rpartition("_")[2]
+    split = split_name(json_path)
+    candidates = [base / tail, base / "images" / tail, base / split, base / "images" / split, base / "images"]
+    candidates = list(dict.fromkeys([*candidates, folder, base]))
+    for candidate in candidates:
+        if first is None or (candidate / first).is_file():
+            return candidate
+    # The first image itself may be the one that is missing: then a folder of images is the next best guess.
+    for candidate in candidates[:-2]:
+        if candidate.is_dir():
+            return candidate
+    return folder
 
 
-@dataclass(frozen=True)
-class _Objects:
-    """All annotations of a file, one list a field."""
-
-    owners: list[int] = field(default_factory=list)
-    boxes: list[list[float]] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    crowds: list[bool] = field(default_factory=list)
-    areas: list[float] = field(default_factory=list)
-    segmentations: list[Any] = field(default_factory=list)
-    keypoints: list[list[float]] = field(default_factory=list)
+def _parsed(path: Path, member: Member) -> Any:
+    try:
+        return json.loads(member.text)
+    except json.JSONDecodeError as error:
+        raise invalid(path, error.msg, member.offset + len(error.doc[: error.pos].encode())) from error
+    except (ValueError, RecursionError) as error:
+        raise invalid(path, str(error), member.offset) from error
 
 
-def _objects(
-    source: CheckedJson, top: dict[str, Any], images: _Images, label_of: dict[int, int], keypoint_count: int
-) -> _Objects:
-    index_of = {image_id: index for index, image_id in enumerate(images.ids)}
-    objects = _Objects()
-    for i, entry in enumerate(source.entries(top, "annotations")):
-        place = f"annotations[{i}]"
-        owner = index_of.get(source.whole(entry, "image_id", place))
-        label = label_of.get(source.whole(entry, "category_id", place))
-        if owner is None:
-            raise source.error(f"{place}.image_id", f"there is no image with id {entry['image_id']}")
-        if label is None:
-            raise source.error(f"{place}.category_id", f"there is no category with id {entry['category_id']}")
-        crowd, area = entry.get("iscrowd", 0), entry.get("area")
-        if crowd not in (0, 1):
-            raise source.error(f"{place}.iscrowd", f"must be 0 or 1, got {shortened(crowd)}")
-        if area is not None and not (is_finite(area) and area >= 0):
-            raise source.error(f"{place}.area", f"must be a number of at least 0, got {shortened(area)}")
-        objects.owners.append(owner)
-        objects.labels.append(label)
-        objects.boxes.append(source.numbers(source.value(entry, "bbox", place), f"{place}.bbox", 4))
-        objects.crowds.append(bool(crowd))
-        objects.areas.append(math.nan if area is None else area)
-        objects.segmentations.append(_segmentation(source, entry.get("segmentation"), place))
-        objects.keypoints.append(_keypoints(source, entry.get("keypoints"), f"{place}.keypoints", keypoint_count))
-    return objects
-
-
-def _segmentation(source: CheckedJson, value: Any, place: str) -> Any:
-    if not isinstance(value, list | dict | None):
-        raise source.error(f"{place}.segmentation", f"must be polygons or run lengths, got {shortened(value)}")
-    return value or None
-
-
-def _keypoints(source: CheckedJson, value: Any, place: str, keypoint_count: int) -> list[float]:
-    if keypoint_count == 0:
-        if value:
-            raise source.error(
-                place, "there are keypoints, but no category names any", "name them in categories[].keypoints"
+def _require_lists(path: Path, seen: Counter[str], header: dict[str, Any]) -> None:
+    for key in ("categories", *_LISTS):
+        if key not in seen:
+            raise DataError(
+                f"the list '{key}' is missing",
+                place=f"{path}, top level",
+                cure="give a COCO annotation file with objects",
             )
+        if key in header and not isinstance(header[key], list):
+            raise DataError("must be a list", place=f"{path}, {key}", cure="correct the annotation file")
+
+
+def _categories(
+    path: Path, entries: list[Any], findings: Findings
+) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
+    """The category entries in order of id, and the longest list of keypoint names."""
+    kept: dict[int, dict[str, Any]] = {}
+    names: dict[str, int] = {}
+    rows: dict[int, int] = {}
+    for row, entry in enumerate(entries):
+        place = f"categories[{row}]"
+        wrong = _wrong_category(entry)
+        if wrong:
+            findings.add(wrong[0], wrong[2], path, f"{place}{wrong[1]}")
+            continue
+        for key, taken in (("id", rows.get(entry["id"])), ("name", names.get(entry["name"]))):
+            if taken is not None:
+                what = f"the {key} {entry[key]!r} was used by categories[{taken}] already"
+                findings.add("class-duplicate", what, path, f"{place}.{key}")
+        if entry["id"] not in kept and entry["name"] not in names:
+            kept[entry["id"]] = entry
+        rows.setdefault(entry["id"], row)
+        names.setdefault(entry["name"], row)
+    keypoints = max((tuple(entry.get("keypoints") or ()) for entry in kept.values()), key=len, default=())
+    return tuple(kept[number] for number in sorted(kept)), keypoints
+
+
+def _wrong_category(entry: Any) -> tuple[str, str, str] | None:
+    """Code, key and text of the first thing that is wrong with a category."""
+    if not isinstance(entry, dict):
+        return "value-malformed", "", "must be an object { }"
+    for key in ("id", "name"):
+        if key not in entry:
+            return "key-missing", "", f"the key '{key}' is missing"
+    number, name = entry["id"], entry["name"]
+    if type(number) is not int or abs(number) >= 2**63:
+        return "value-malformed", ".id", f"must be a whole number, got {shortened(number)}"
+    if not isinstance(name, str) or not name or "\0" in name:
+        return "value-malformed", ".name", f"must be a text, got {shortened(name)}"
+    listed = entry.get("keypoints") or []
+    if not isinstance(listed, list) or not all(isinstance(point, str) for point in listed):
+        return "value-malformed", ".keypoints", "must be a list of names"
+    return None
+
+
+def _image_table(columns: ImageColumns, path: Path, findings: Findings) -> ImageTable:
+    ids = np.asarray(columns.ids, np.int64)
+    rows = np.asarray(columns.rows, np.int64)
+    table = ImageTable(
+        Strings.of(columns.files),
+        ids,
+        np.asarray(columns.sizes, np.int32).reshape(-1, 2),
+        _joined(columns.spans, 2),
+        rows,
+        Strings.of([]),
+    )
+    for place, first in _repeated(ids):
+        what = f"the id {ids[place]} was used by images[{rows[first]}] already"
+        findings.add("image-id-duplicate", what, path, f"images[{rows[place]}].id", image=columns.files[place])
+    return table
+
+
+def _repeated(ids: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Places of values that came before, and where they came first."""
+    unique, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    if len(unique) == len(ids):
         return []
-    missing = 3 * keypoint_count
-    if value:
-        numbers = source.numbers(value, place)
-        if len(numbers) % 3 or len(numbers) > missing or any(v not in (0, 1, 2) for v in numbers[2::3]):
-            raise source.error(place, f"must be at most {keypoint_count} times x, y, visibility (0, 1 or 2)")
-        return numbers + [0.0] * (missing - len(numbers))
-    return [0.0] * missing
+    places = np.arange(len(ids))
+    again = places[first[inverse] != places]
+    return [(int(place), int(first[inverse[place]])) for place in again]
 
 
-def _records(images: _Images, objects: _Objects, keypoint_count: int, findings: Counter[str]) -> tuple[Record, ...]:
-    """The annotations sorted by image and cut into records; each field is one array for the whole file."""
-    count = len(objects.owners)
-    owners = np.asarray(objects.owners, np.int64)
-    boxes = np.asarray(objects.boxes, np.float64).reshape(count, 4)
+def _object_table(
+    columns: ObjectColumns,
+    images: ImageTable,
+    categories: Sequence[dict[str, Any]],
+    keypoint_count: int,
+    path: Path,
+    findings: Findings,
+) -> ObjectTable:
+    numbers = _joined(columns.numbers, 5)
+    rows = _joined(columns.rows)
+    owners, known_image = _look_up(numbers[:, 0], images.ids)
+    labels, known_class = _look_up(numbers[:, 1], np.asarray([c["id"] for c in categories], np.int64))
+    for i in np.flatnonzero(~known_image):
+        what = f"there is no image with id {numbers[i, 0]}"
+        findings.add("image-id-unknown", what, path, f"annotations[{rows[i]}].image_id")
+    _note_unknown_classes(numbers[:, 1], known_class, categories, rows, path, findings)
+    for place, first in _repeated_ids(numbers[:, 2]):
+        what = f"the id {numbers[place, 2]} was used by annotations[{rows[first]}] already"
+        findings.add("annotation-id-duplicate", what, path, f"annotations[{rows[place]}].id")
+    findings.count("annotation-id-missing", int((numbers[:, 2] == -1).sum()))
+    keypoints = _keypoints(columns, rows, keypoint_count, path, findings)
+    keep = known_image & known_class
+    boxes = _joined(columns.boxes, 4)
     boxes[:, 2:] += boxes[:, :2]
-    sizes = np.asarray(images.sizes, np.int64).reshape(-1, 2)
-    clipped, keep = fit_boxes(boxes, sizes[owners], findings)
-    chosen = np.argsort(owners, kind="stable")
-    chosen = chosen[keep[chosen]]
-    ends = np.cumsum(np.bincount(owners[chosen], minlength=len(images.ids)))
-    clipped = clipped[chosen]
-    labels = np.asarray(objects.labels, np.int64)[chosen]
-    crowds = np.asarray(objects.crowds, np.bool_)[chosen]
-    areas = np.asarray(objects.areas, np.float32)[chosen]
-    areas = np.where(np.isnan(areas), box_areas(clipped), areas)
-    keypoints = np.asarray(objects.keypoints, np.float32).reshape(count, keypoint_count, 3)[chosen]
-    records = []
-    for i, end in enumerate(ends.tolist()):
-        own = slice(ends[i - 1] if i else 0, end)
-        records.append(
-            Record(
-                images.paths[i],
-                images.ids[i],
-                images.sizes[i],
-                clipped[own],
-                labels[own],
-                crowds[own],
-                areas[own],
-                _own_segmentations(objects.segmentations, chosen[own], findings),
-                keypoints[own] if keypoint_count else None,
-            )
-        )
-    return tuple(records)
+    return ObjectTable(
+        owners[keep],
+        labels[keep],
+        boxes[keep],
+        numbers[keep, 3].astype(np.bool_),
+        _joined(columns.areas)[keep],
+        numbers[keep, 2],
+        numbers[keep, 4].astype(np.bool_),
+        _joined(columns.spans, 2)[keep],
+        rows[keep],
+        None if keypoints is None else keypoints[keep],
+    )
 
 
-def _own_segmentations(segmentations: list[Any], chosen: NDArray[np.int64], findings: Counter[str]) -> tuple[Any, ...]:
-    own = []
-    for value in (segmentations[i] for i in chosen.tolist()):
-        if isinstance(value, list):
-            long_enough = [p for p in value if not isinstance(p, list) or len(p) >= 6]
-            if len(long_enough) < len(value):
-                findings[SHORT_POLYGON] += len(value) - len(long_enough)
-            own.append(long_enough or None)
-        else:
-            own.append(value)
-    return tuple(own) if any(value is not None for value in own) else ()
+def _repeated_ids(ids: NDArray[np.int64]) -> list[tuple[int, int]]:
+    given = np.flatnonzero(ids != -1)
+    return [(int(given[place]), int(given[first])) for place, first in _repeated(ids[given])]
+
+
+def _joined(parts: Sequence[NDArray[Any]], width: int | None = None) -> NDArray[Any]:
+    empty = np.zeros((0,) if width is None else (0, width), np.int64)
+    return np.concatenate(parts) if parts else empty
+
+
+def _look_up(values: NDArray[np.int64], ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The place of each value among ids, the first where an id is repeated, and whether it is there."""
+    if not len(ids):
+        return np.zeros(len(values), np.int64), np.zeros(len(values), np.bool_)
+    order = np.argsort(ids, kind="stable")
+    places = np.minimum(np.searchsorted(ids, values, sorter=order), len(ids) - 1)
+    rows = order[places]
+    return rows, ids[rows] == values
+
+
+def _note_unknown_classes(
+    values: NDArray[np.int64],
+    known: NDArray[np.bool_],
+    categories: Sequence[dict[str, Any]],
+    rows: NDArray[np.int64],
+    path: Path,
+    findings: Findings,
+) -> None:
+    if known.all():
+        return
+    listed = {category["id"] for category in categories}
+    used = {int(value) for value in np.unique(values)}
+    for shift in (1, -1):
+        if {value + shift for value in used} <= listed:
+            what = f"class ids are {_range(used)}, but the listed ones {_range(listed)}"
+            findings.add("class-ids-off-by-one", what, path, "annotations[].category_id")
+    for i in np.flatnonzero(~known):
+        what = f"there is no category with id {values[i]}"
+        findings.add("class-unknown", what, path, f"annotations[{rows[i]}].category_id")
+
+
+def _range(values: set[int]) -> str:
+    return f"{min(values)} to {max(values)}"
+
+
+def _keypoints(
+    columns: ObjectColumns, rows: NDArray[np.int64], count: int, path: Path, findings: Findings
+) -> NDArray[np.float32] | None:
+    for place, points in columns.keypoints:
+        if len(points) > 3 * count:
+            what = f"{len(points) // 3} keypoints, but the categories name at most {count}"
+            if not count:
+                what = "there are keypoints, but no category names any"
+            findings.add("value-malformed", what, path, f"annotations[{rows[place]}].keypoints")
+    if not count:
+        return None
+    table = np.zeros((columns.count, 3 * count), np.float32)
+    for place, points in columns.keypoints:
+        table[place, : len(points)] = points[: 3 * count]
+    return table.reshape(-1, count, 3)

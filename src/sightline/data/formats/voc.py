@@ -1,4 +1,4 @@
-"""Pascal VOC folders: Annotations/*.xml, JPEGImages/ and ImageSets/Main/*.txt (VOC2007 development kit, section 3).
+"""Pascal VOC folders, read: Annotations/*.xml, JPEGImages/, ImageSets/Main/*.txt (VOC2007 development kit, section 3).
 
 Which pixels a box covers: the development kit counts pixels from 1 and includes the last one, so a box becomes
 (xmin - 1, ymin - 1, xmax, ymax) here. Many tools write VOC files that count from 0 instead. A coordinate below 1 cannot
@@ -6,28 +6,31 @@ be the kit's; where any file of ``Annotations/`` that a split lists has one, the
 (xmin, ymin, xmax, ymax), and the findings say so. torchvision's references read all folders as written, detectron2
 subtracts always.
 
-Classes are the sorted names over all splits, so that train, val and test agree; ids are 1..K. ``difficult`` becomes
-``Record.ignore``. Files with a document type declaration are refused: annotations need no entities.
+Classes are the sorted names over all splits, so that train, val and test agree; ids are 1..K. ``difficult`` makes an
+object ignored. Where ``SegmentationObject/`` has a picture of an image, its value k is the mask of the k-th object.
+Files with a document type declaration are refused: annotations need no entities.
 """
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from xml.etree import ElementTree
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sightline.data.decode import IMAGE_SUFFIXES, read_size
-from sightline.data.records import SIZE_FROM_FILE, Content, Record, box_areas, fit_boxes
+from sightline.data.decode import IMAGE_SUFFIXES
+from sightline.data.findings import Findings
+from sightline.data.mask_files import MASK_FILE
+from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
-from sightline.structures import Classes, Size
+from sightline.structures import Size
 
-ZERO_BASED = "boxes read as written: the folder has coordinates that count from 0"
+FLAGS = ("difficult", "truncated", "occluded")
+"""What VOC says of an object in 0 or 1."""
+
+MAIN = Path("ImageSets") / "Main"
+"""Where the lists of the splits are."""
+
 _STANDARD = ("train", "val", "trainval", "test")
-_MAIN = Path("ImageSets") / "Main"
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def is_voc(folder: Path) -> bool:
@@ -40,48 +43,69 @@ def find_splits(folder: Path) -> tuple[str, ...]:
 
     Lists of one class (``dog_train.txt``, two columns) are no splits.
     """
-    names = [f.stem for f in sorted((folder / _MAIN).glob("*.txt")) if f.stem in _STANDARD or not _is_of_one_class(f)]
+    names = [f.stem for f in sorted((folder / MAIN).glob("*.txt")) if f.stem in _STANDARD or not _is_of_one_class(f)]
     return tuple(names) or ("all",)
 
 
-def read(folder: Path, split: str) -> Content:
+def read(folder: Path, split: str, findings: Findings) -> Tables:
     """One split of a VOC folder.
 
     Args:
         folder: has Annotations/ and JPEGImages/.
         split: one of :func:`find_splits`.
+        findings: where defects are noted; what cannot be used is left out.
 
     Raises:
-        DataError: an XML file or image that is missing, damaged or not VOC's structure.
+        DataError: a list of images that cannot be read.
     """
-    members = {name: _members(folder, name) for name in find_splits(folder)}
+    members = {name: _members(folder, name, findings if name == split else Findings()) for name in find_splits(folder)}
     everything = sorted({stem for stems in members.values() for stem in stems})
-    parsed = {stem: _parse(folder / "Annotations" / f"{stem}.xml") for stem in everything}
+    own = frozenset(members[split])
+    parsed = {stem: _parsed(folder, stem, findings if stem in own else Findings()) for stem in everything}
     names = sorted({name for annotation in parsed.values() for name in annotation.names})
     zero_based = any(0 <= v < 1 for annotation in parsed.values() for box in annotation.boxes for v in box[:2])
-    number = {stem: i for i, stem in enumerate(everything, start=1)}
-    label = {name: i for i, name in enumerate(names)}
-    images = _Images(folder / "JPEGImages")
-    findings: Counter[str] = Counter()
     if zero_based:
-        findings[ZERO_BASED] = sum(len(parsed[stem].boxes) for stem in members[split])
-    records = []
+        findings.count("boxes-count-from-zero", sum(len(parsed[stem].boxes) for stem in members[split]))
+    builder = TablesBuilder("voc", folder, folder, object_place="object[{}]")
+    images = _Images(folder / "JPEGImages")
+    label = {name: i for i, name in enumerate(names)}
+    number = {stem: i for i, stem in enumerate(everything, start=1)}
     for stem in members[split]:
-        annotation = parsed[stem]
-        path = images.find(stem, annotation)
-        labels = np.asarray([label[name] for name in annotation.names], np.int64)
-        records.append(_record(annotation, path, number[stem], labels, zero_based=zero_based, findings=findings))
-    return Content(Classes(tuple(names)), tuple(records), findings)
+        path = images.find(parsed[stem], findings)
+        if path is not None:
+            _add(builder, parsed[stem], path.relative_to(folder), number[stem], label, shift=0 if zero_based else 1)
+    categories = [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(names, start=1)]
+    return builder.build(categories)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Annotation:
+    """One XML file; what of it cannot be used is left out."""
+
     path: Path
-    filename: str
-    size: Size | None
-    names: tuple[str, ...]
-    boxes: tuple[tuple[float, ...], ...]
-    difficult: tuple[bool, ...]
+    filename: str = ""
+    size: Size | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    rows: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    boxes: list[tuple[float, ...]] = field(default_factory=list)
+    extras: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _add(
+    builder: TablesBuilder, annotation: _Annotation, image: Path, number: int, label: dict[str, int], *, shift: int
+) -> None:
+    row = builder.add_image(
+        image.as_posix(),
+        size=annotation.size,
+        source=str(annotation.path),
+        number=number,
+        extra={"filename": annotation.filename} | annotation.extra,
+    )
+    for i, name, (x1, y1, x2, y2), extra in zip(
+        annotation.rows, annotation.names, annotation.boxes, annotation.extras, strict=True
+    ):
+        builder.add_object(row, label[name], (x1 - shift, y1 - shift, x2, y2), row=i, extra=extra)
 
 
 def _is_of_one_class(file: Path) -> bool:
@@ -97,23 +121,20 @@ def _lines(file: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _members(folder: Path, split: str) -> list[str]:
-    """The stems of a split's images, in the list's order."""
-    file = folder / _MAIN / f"{split}.txt"
+def _members(folder: Path, split: str, findings: Findings) -> list[str]:
+    """The stems of a split's images that have an annotation, in the list's order, each once."""
+    file = folder / MAIN / f"{split}.txt"
     if not file.is_file():
         return sorted(f.stem for f in (folder / "Annotations").glob("*.xml"))
-    stems = _lines(file)
-    for line, stem in enumerate(stems, start=1):
+    stems: dict[str, None] = {}
+    for line, stem in enumerate(_lines(file), start=1):
         if "\0" in stem or not (folder / "Annotations" / f"{stem}.xml").is_file():
-            raise DataError(
-                f"Annotations/{stem}.xml is missing",
-                place=f"{file}, entry {line}",
-                cure="add the file (without objects if there are none), or remove the line",
-            )
-    repeated = [stem for stem, times in Counter(stems).items() if times > 1]
-    if repeated:
-        raise DataError(f"{repeated[0]} is listed more than once", place=file, cure="remove the repeated lines")
-    return stems
+            findings.add("annotation-missing", f"Annotations/{stem}.xml is missing", file, f"entry {line}")
+        elif stem in stems:
+            findings.add("image-listed-twice", f"{stem} is listed more than once", file, f"entry {line}")
+        else:
+            stems[stem] = None
+    return list(stems)
 
 
 @dataclass(frozen=True)
@@ -131,17 +152,22 @@ class _Images:
         object.__setattr__(self, "folder", folder)
         object.__setattr__(self, "by_stem", by_stem)
 
-    def find(self, stem: str, annotation: _Annotation) -> Path:
+    def find(self, annotation: _Annotation, findings: Findings) -> Path | None:
         """The image of an annotation: of the same stem; where there are several, the one that the file names."""
+        stem = annotation.path.stem
         paths = self.by_stem.get(stem, [])
         if len(paths) > 1:
             paths = [p for p in paths if p.name == annotation.filename]
-        if len(paths) != 1:
-            what = f"there is no image {stem}.jpg (or .png ...) in {self.folder}"
-            if stem in self.by_stem:
-                what = f"several images are named {stem}, and <filename> picks none of them"
-            raise DataError(what, place=annotation.path, cure="put the image there, or take it from the list")
-        return paths[0]
+        if len(paths) == 1:
+            if annotation.filename and annotation.filename != paths[0].name:
+                what = f"<filename> is {annotation.filename}, the image {paths[0].name}"
+                findings.add("image-filename-differs", what, annotation.path, "filename", image=str(paths[0]))
+            return paths[0]
+        what = f"there is no image {stem}.jpg (or .png ...) in {self.folder}"
+        if stem in self.by_stem:
+            what = f"several images are named {stem}, and <filename> picks none of them"
+        findings.add("image-missing", what, annotation.path)
+        return None
 
 
 class _PlainTreeBuilder(ElementTree.TreeBuilder):
@@ -151,22 +177,65 @@ class _PlainTreeBuilder(ElementTree.TreeBuilder):
         raise DataError(f"document type declarations are refused (<!DOCTYPE {name}>)", cure="remove it from the file")
 
 
-def _parse(path: Path) -> _Annotation:
-    root = _root(path)
-    objects = root.findall("object")
-    boxes, names, difficult = [], [], []
-    for i, element in enumerate(objects):
-        place = f"object[{i}]"
-        names.append(_text(element, "name", path, place))
-        corners = element.find("bndbox")
-        if corners is None:
-            _fail(path, place, "<bndbox> is missing")
-        box = [_number(corners, key, path, f"{place}.bndbox") for key in ("xmin", "ymin", "xmax", "ymax")]
-        boxes.append(tuple(box))
-        difficult.append((element.findtext("difficult") or "0").strip() not in ("0", "", "false", "False"))
-    return _Annotation(
-        path, (root.findtext("filename") or "").strip(), _size(root, path), tuple(names), tuple(boxes), tuple(difficult)
+def _parsed(folder: Path, stem: str, findings: Findings) -> _Annotation:
+    path = folder / "Annotations" / f"{stem}.xml"
+    annotation = _Annotation(path)
+    try:
+        root = _root(path)
+        annotation.filename = (root.findtext("filename") or "").strip()
+        annotation.extra = _about_image(root)
+        annotation.size = _size(root, path)
+    except DataError as error:
+        findings.add_error("value-malformed" if "whole numbers" in error.what else "file-unreadable", error)
+        return annotation
+    masks = folder / "SegmentationObject" / f"{stem}.png"
+    masked = masks.is_file()
+    for i, element in enumerate(root.findall("object")):
+        try:
+            name, box = _text(element, "name", path, f"object[{i}]"), _box(element, path, f"object[{i}]")
+        except DataError as error:
+            findings.add_error(_code(error), error)
+            continue
+        annotation.rows.append(i)
+        annotation.names.append(name)
+        annotation.boxes.append(box)
+        mask = {MASK_FILE: {"path": str(masks), "value": i + 1}} if masked else {}
+        annotation.extras.append(_about_object(element) | mask)
+    return annotation
+
+
+def _code(error: DataError) -> str:
+    if "missing" in error.what:
+        return "key-missing"
+    return (
+        "number-not-finite"
+        if any(word in error.what.lower() for word in ("nan", "inf'", "infinity"))
+        else "value-malformed"
     )
+
+
+def _about_image(root: ElementTree.Element) -> dict[str, Any]:
+    """What COCO has no word for."""
+    texts = {"folder": root.findtext("folder"), "database": root.findtext("source/database")}
+    depth, segmented = root.findtext("size/depth"), root.findtext("segmented")
+    return {key: text.strip() for key, text in (texts | {"depth": depth, "segmented": segmented}).items() if text}
+
+
+def _about_object(element: ElementTree.Element) -> dict[str, Any]:
+    flags = {key: _flag(element.findtext(key)) for key in FLAGS if element.find(key) is not None}
+    pose = (element.findtext("pose") or "").strip()
+    return flags | ({"pose": pose} if pose else {})
+
+
+def _flag(text: str | None) -> int:
+    return int((text or "0").strip() not in ("0", "", "false", "False"))
+
+
+def _box(element: ElementTree.Element, path: Path, place: str) -> tuple[float, ...]:
+    corners = element.find("bndbox")
+    if corners is None:
+        _fail(path, place, "<bndbox> is missing")
+    return tuple(_number(corners, key, path, f"{place}.bndbox") for key in _CORNERS)
 
 
 def _root(path: Path) -> ElementTree.Element:
@@ -217,30 +286,3 @@ def _size(root: ElementTree.Element, path: Path) -> Size | None:
     if height != int(height) or width != int(width) or min(height, width) < 0:
         _fail(path, "size", f"height and width must be whole numbers, got {height:g} and {width:g}")
     return (int(height), int(width)) if height and width else None
-
-
-def _record(
-    annotation: _Annotation,
-    path: Path,
-    image_id: int,
-    labels: NDArray[np.int64],
-    *,
-    zero_based: bool,
-    findings: Counter[str],
-) -> Record:
-    size = annotation.size
-    if size is None:
-        findings[SIZE_FROM_FILE] += 1
-        size = read_size(path)
-    boxes = _corners(annotation.boxes, zero_based)
-    clipped, keep = fit_boxes(boxes, np.tile(np.asarray(size, np.int64), (len(boxes), 1)), findings)
-    clipped = clipped[keep]
-    difficult = np.asarray(annotation.difficult, np.bool_)[keep]
-    return Record(path, image_id, size, clipped, labels[keep], difficult, box_areas(clipped))
-
-
-def _corners(boxes: Sequence[tuple[float, ...]], zero_based: bool) -> NDArray[np.float64]:
-    corners = np.asarray(boxes, np.float64).reshape(len(boxes), 4)
-    if not zero_based:
-        corners[:, :2] -= 1
-    return corners

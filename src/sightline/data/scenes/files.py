@@ -6,10 +6,9 @@ Nothing here imports torch: these functions run in worker processes.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from hotcoco import mask as rle
 from PIL import Image
 
+from sightline.data.mask_files import encode
 from sightline.data.scenes.config import ScenesConfig
 from sightline.data.scenes.render import Picture, render
 
@@ -46,7 +45,6 @@ def write_chunk(config: ScenesConfig, folder: Path, chunk: tuple[str, range]) ->
 
 def _annotation(picture: Picture, place: int, image_id: int) -> dict[str, Any]:
     """One object in COCO's terms: box as x, y, width, height; mask as compressed run lengths; keypoints flat."""
-    runs = rle.encode(np.asfortranarray(picture.masks[place].astype(np.uint8)))
     x1, y1, x2, y2 = (float(side) for side in picture.boxes[place])
     keypoints = picture.keypoints[place]
     flat = [[round(float(x), 2), round(float(y), 2), int(visibility)] for x, y, visibility in keypoints]
@@ -56,7 +54,7 @@ def _annotation(picture: Picture, place: int, image_id: int) -> dict[str, Any]:
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": int(picture.masks[place].sum()),
         "iscrowd": 0,
-        "segmentation": {"size": [int(side) for side in runs["size"]], "counts": runs["counts"].decode("ascii")},
+        "segmentation": encode(picture.masks[place]),
         "keypoints": [value for triple in flat for value in triple],
         "num_keypoints": int((keypoints[:, 2] > 0).sum()),
     }

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from sightline.data.formats import coco
+from sightline.data.formats import coco_write
 from sightline.data.scenes.config import SPLITS, ScenesConfig
 from sightline.data.scenes.files import Written, write_chunk
 from sightline.data.scenes.render import render
@@ -126,7 +126,8 @@ def _write_all(config: ScenesConfig, folder: Path, workers: int, progress: Progr
         for number, annotation in enumerate(annotations, start=1):
             annotation["id"] = number
         path = folder / "annotations" / f"instances_{split}.json"
-        coco.write(path, Classes(CLASS_NAMES), images, annotations, KEYPOINT_NAMES)
+        categories = coco_write.categories_of(Classes(CLASS_NAMES), KEYPOINT_NAMES)
+        coco_write.write(path, categories, images, annotations)
 
 
 def _parts(config: ScenesConfig, folder: Path, chunks: list[tuple[str, range]], workers: int) -> Iterator[Written]:

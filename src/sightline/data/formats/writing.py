@@ -1,0 +1,115 @@
+"""What the writers of all formats share: where images go, and what a format cannot carry."""
+
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from sightline.data.tables import Tables
+from sightline.errors import DataError
+
+ImageMode = Literal["copy", "link"]
+"""Whether images are copied, or linked (hard links: no space, but one file under two names)."""
+
+# What a set can hold. A writer says which of these its format carries; the rest is counted and told before and after.
+BOXES = "boxes"
+BOX_FRACTIONS = "fractions of a pixel in boxes"
+MASKS = "masks"
+MASK_RUNS = "masks as run lengths, holes and single pixels included"
+KEYPOINTS = "keypoints"
+CLASS_PER_OBJECT = "several objects or classes in one image"
+IMAGE_IDS = "ids of images"
+ANNOTATION_IDS = "ids of annotations"
+CATEGORY_IDS = "ids of classes"
+CATEGORY_EXTRAS = "supercategories, skeletons and other keys of classes"
+UNUSED_CLASSES = "classes without objects"
+AREAS = "areas that are not the box's"
+CROWDS = "crowds"
+DIFFICULT = "difficult"
+FLAGS = "truncated, occluded and pose"
+CAPTIONS = "captions"
+EMPTY_IMAGES = "images without objects"
+IMAGE_EXTRAS = "other keys of images (licence, date, address, database ...)"
+ANNOTATION_EXTRAS = "other keys of annotations"
+HEADER = "info, licences and other keys at the top"
+
+ALL_FEATURES = (
+    *(BOXES, BOX_FRACTIONS, MASKS, MASK_RUNS, KEYPOINTS, CLASS_PER_OBJECT, IMAGE_IDS, ANNOTATION_IDS, CATEGORY_IDS),
+    *(CATEGORY_EXTRAS, UNUSED_CLASSES, AREAS, CROWDS, DIFFICULT, FLAGS, CAPTIONS, EMPTY_IMAGES, IMAGE_EXTRAS),
+    *(ANNOTATION_EXTRAS, HEADER),
+)
+"""All of them, in the order in which they are told."""
+
+
+@dataclass(eq=False)
+class Output:
+    """Where a set is written.
+
+    Args:
+        folder: exists, is empty, and belongs to the writer.
+        images: whether images are copied or linked.
+        losses: what was lost or changed object by object, counted by reason; writers add to it.
+    """
+
+    folder: Path
+    images: ImageMode = "copy"
+    losses: Counter[str] = field(default_factory=Counter)
+    _placed: dict[str, str] = field(default_factory=dict)
+    _sources: dict[str, str] = field(default_factory=dict)
+
+    def put_image(self, source: Path, target: str) -> str:
+        """Copies or links an image, once however often it is asked for.
+
+        Args:
+            source: the image file.
+            target: path below the folder, with forward slashes, where it is to lie.
+
+        Returns:
+            The path below the folder where it lies: another name where two images want the same.
+
+        Raises:
+            DataError: the image is not there, or cannot be read.
+            OSError: the disk is full or the folder cannot be written.
+        """
+        key = f"{source}\0{target}"
+        if key in self._placed:
+            return self._placed[key]
+        place = self._free(target)
+        destination = self.folder / place
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if not source.is_file():
+            raise DataError("there is no such image file", place=source, cure="put it there, or remove its entry")
+        if self.images == "link":
+            os.link(source.resolve(), destination)
+        else:
+            shutil.copyfile(source, destination)
+        self._placed[key] = place
+        return place
+
+    def _free(self, target: str) -> str:
+        path, number = PurePosixPath(target), 1
+        place = target
+        while place.casefold() in self._sources:
+            number += 1
+            place = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+        self._sources[place.casefold()] = place
+        return place
+
+
+def inner_path(name: str) -> str:
+    """A file's name as a path that stays below a folder: absolute paths and ``..`` lose what leads outside."""
+    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+    kept = parts[-1:] if name.startswith("/") or ".." in PurePosixPath(name).parts else parts
+    return "/".join(kept) or "image"
+
+
+def image_name(tables: Tables, row: int) -> str:
+    """The name of an image below the images' folder of a new set: without the folders that belong to its format."""
+    name = inner_path(tables.images.files[row])
+    first, _, rest = name.partition("/")
+    return rest if rest and first.casefold() in _FORMAT_FOLDERS else name
+
+
+_FORMAT_FOLDERS = frozenset({"images", "jpegimages", "train", "val", "valid", "test", "train2017", "val2017"})

@@ -1,0 +1,124 @@
+"""Large annotation files are read once: what was read is kept in the user's cache folder, known by the file's content.
+
+The cache is a safetensors file in ``$SIGHTLINE_CACHE``, ``$XDG_CACHE_HOME/sightline/index`` or
+``~/.cache/sightline/index``. It can be deleted at any time, and is never beside the user's data. Whether the images are
+there is looked up anew each time.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from sightline.data.details import Details
+from sightline.data.listing import Listing
+from sightline.data.records import Content, Index
+from sightline.data.strings import Strings
+from sightline.files import replace_atomically
+from sightline.structures import Classes
+
+SMALLEST = 16 << 20
+"""Bytes of an annotation file from which reading it again would take longer than looking into the cache is worth."""
+
+CACHE_VARIABLE = "SIGHTLINE_CACHE"
+"""Environment variable: the folder for what can be made again at any time."""
+
+_KEPT = 16
+_VERSION = "1"
+_COLUMNS = ("image_ids", "sizes", "first", "boxes", "labels", "ignore", "areas", "masked", "spans", "keypoints")
+
+
+def cache_folder() -> Path:
+    """Where indices are kept."""
+    own = os.environ.get(CACHE_VARIABLE)
+    if own:
+        return Path(own) / "index"
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "sightline" / "index"
+
+
+def cached(source: Path, read: Callable[[], Content]) -> Content:
+    """What reading an annotation file gives, from the cache where the same file was read before.
+
+    Args:
+        source: the annotation file.
+        read: reads it.
+    """
+    if source.stat().st_size < SMALLEST:
+        return read()
+    place = cache_folder() / f"{_digest(source)}.safetensors"
+    known = _load(place, source)
+    if known is not None:
+        return known
+    content = read()
+    # A cache that cannot be written (no space, no permission) costs time at the next opening and nothing else.
+    with suppress(OSError, SafetensorError):
+        _save(place, content)
+    return content
+
+
+def _digest(source: Path) -> str:
+    """Of the file's content and place, since images are looked for beside it, and of the form of the cache."""
+    with source.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(f"{_VERSION} {source.resolve()} {content}".encode()).hexdigest()
+
+
+def _save(place: Path, content: Content) -> None:
+    index = content.index
+    arrays = {name: value for name in _COLUMNS if (value := getattr(index, name)) is not None}
+    arrays |= {"files": index.files.data, "file_ends": index.files.ends}
+    about = {
+        "names": index.classes.names,
+        "ids": index.classes.ids,
+        "image_root": str(index.image_root),
+        "keypoint_names": index.keypoint_names,
+        "findings": dict(content.findings),
+    }
+    place.parent.mkdir(parents=True, exist_ok=True)
+    packed = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    replace_atomically(place, lambda beside: save_file(packed, beside, {"about": json.dumps(about)}))
+    for old in sorted(place.parent.glob("*.safetensors"), key=_age)[_KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    with suppress(OSError):
+        return -path.stat().st_mtime
+    return 0.0
+
+
+def _load(place: Path, source: Path) -> Content | None:
+    """The index that was kept; None where there is none, it is damaged, or images are not where they were."""
+    try:
+        with safe_open(place, framework="numpy") as file:
+            about = json.loads(file.metadata()["about"])
+            arrays: dict[str, NDArray[np.generic]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+    files = Strings(arrays.pop("files"), arrays.pop("file_ends"))  # type: ignore[arg-type]  # as they were saved
+    root = Path(about["image_root"])
+    if not _are_there(root, files):
+        return None
+    index = Index(
+        Classes(tuple(about["names"]), tuple(about["ids"])),
+        root,
+        files,
+        details=Details.in_file(source),
+        keypoint_names=tuple(about["keypoint_names"]),
+        **arrays,  # type: ignore[arg-type]  # as they were saved
+    )
+    return Content(index, Counter(about["findings"]))
+
+
+def _are_there(root: Path, files: Strings) -> bool:
+    listing = Listing()
+    return all(listing.has(name if name.startswith("/") else f"{root}/{name}") for name in files.to_list())

@@ -1,0 +1,47 @@
+"""Which files lie in folders: each folder is listed once, however many names are looked up."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+
+class Listing:
+    """The files of folders, as they were when each folder was first asked for."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, frozenset[str]] = {}
+        self._folded: dict[str, dict[str, str]] = {}
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file of exactly this path, upper and lower case told apart on every system."""
+        folder, name = os.path.split(path)
+        return name in self._names(folder)
+
+    def other_form(self, path: str) -> Path | None:
+        """A file whose name differs only in letter case or in how Unicode composes it; None where there is none."""
+        folder, name = os.path.split(path)
+        if folder not in self._folded:
+            self._folded[folder] = {_fold(other): other for other in sorted(self._names(folder))}
+        found = self._folded[folder].get(_fold(name))
+        return None if found is None else Path(folder) / found
+
+    def names(self, folder: str) -> frozenset[str]:
+        """Names of the files in a folder; none where there is no such folder."""
+        return self._names(folder)
+
+    def _names(self, folder: str) -> frozenset[str]:
+        if folder not in self._files:
+            self._files[folder] = frozenset(_list(folder))
+        return self._files[folder]
+
+
+def _list(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder or ".") as entries:
+            return [entry.name for entry in entries if entry.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,74 @@
+"""Masks that are kept as pictures: every value of a label image is an object or a class.
+
+COCO has no word for them. An entry then says under :data:`MASK_FILE` which file and which value; the run lengths are
+worked out when somebody asks for them.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hotcoco import mask as rle
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from sightline.errors import DataError
+
+MASK_FILE = "mask_file"
+"""Key of an annotation entry whose mask is in a label image: ``{"path": ..., "value": ...}``."""
+
+
+@lru_cache(maxsize=4)
+def read_labels(path: str) -> NDArray[np.int32]:
+    """The values of a label image: of a palette the indices, of grey the levels, 8 or 16 bits.
+
+    Args:
+        path: a PNG, or another lossless picture.
+
+    Returns:
+        (H, W), not to be written to.
+
+    Raises:
+        DataError: missing, damaged, or a picture in colours.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
+                raise DataError(
+                    f"a label image holds one value a pixel, not colours ({image.mode})",
+                    place=path,
+                    cure="save it with a palette or as grey levels",
+                )
+            labels = np.asarray(image).astype(np.int32)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(
+            f"the label image cannot be read ({error})", place=path, cause="an interrupted copy", cure="fetch it again"
+        ) from error
+    labels.setflags(write=False)
+    return labels
+
+
+def with_mask(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry with its mask as COCO's run lengths, where it refers to a label image; else as it is.
+
+    Raises:
+        DataError: the label image cannot be read.
+    """
+    place = entry.get(MASK_FILE)
+    if place is None:
+        return entry
+    labels = read_labels(place["path"])
+    rest = {key: value for key, value in entry.items() if key != MASK_FILE}
+    return rest | {"segmentation": encode(labels == place["value"])}
+
+
+def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """The compressed run lengths of a (H, W) mask, ready for JSON."""
+    runs = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": [int(side) for side in runs["size"]], "counts": runs["counts"].decode("ascii")}
+
+
+def label_images(folder: Path) -> dict[str, Path]:
+    """The label images of a folder by stem."""
+    return {path.stem: path for path in sorted(folder.glob("*.png"))}
