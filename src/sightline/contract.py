@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.errors import ConfigError
-from sightline.structures import Classes, Detections, ImageBatch, Target
+from sightline.structures import Classes, Detections, ImageBatch, Size, Target
 from sightline.transforms.pipeline import Transform
 from sightline.transforms.preparation import Preparation
 
@@ -39,6 +39,23 @@ class Step:
     sentence: str
     kind: StepKind
     tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Anchors:
+    """The boxes that a system starts from in one image, and how it matches them to objects.
+
+    Args:
+        boxes: (A, 4) xyxy in pixels of the image that went in; they may reach over its border.
+        positive: IoU with an object from which a box is taught to find it.
+        negative: IoU with every object below which a box is taught that there is nothing.
+        keeps_best: whether the best box of an object is taught to find it whatever their IoU.
+    """
+
+    boxes: Tensor
+    positive: float
+    negative: float
+    keeps_best: bool
 
 
 Raw = TypeVar("Raw")
@@ -70,6 +87,11 @@ class System(ABC, Generic[Result]):
     @abstractmethod
     def recipe(self) -> "Recipe":
         """How this system learns, with its paper's settings."""
+
+    def anchors(self, size: Size) -> Anchors | None:
+        """The boxes that it starts from in an image of a size (H, W), before it has looked; None without such boxes."""
+        del size
+        return None
 
 
 Detector = System[Detections]

@@ -1,9 +1,13 @@
 """Writing files so that a crash at any moment leaves the old file or the new one, never half of one."""
 
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from sightline.errors import ConfigError
 
 
 def sync_file(path: Path) -> None:
@@ -51,3 +55,30 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         beside.write_bytes(data)
 
     replace_atomically(path, write)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder that appears under its name only when all of it is written; a block that fails leaves nothing behind.
+
+    Yields:
+        The folder to write to, beside the one that is wanted.
+
+    Raises:
+        ConfigError: there is something of that name already, or the folder cannot be made.
+    """
+    if folder.exists():
+        raise ConfigError("there is something of this name already", place=folder, cure="choose another folder")
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside.mkdir()
+    except OSError as error:
+        raise ConfigError(
+            f"the folder cannot be made ({error.strerror})", place=folder, cure="choose another folder"
+        ) from error
+    try:
+        yield beside
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -99,6 +99,31 @@ def test_images_that_are_damaged_do_not_stop_the_others(run, trained, shapes, tm
     assert code == DATA
     assert err.count("sightline: error: ") == 1 and "000001.jpg: damaged image" in err
     assert "1 images" in stdout and (tmp_path / "out" / "000002.jpg").is_file()
+    assert "predict: image skipped: damaged image: 1" in err
+
+
+def test_the_first_damaged_image_ends_predict_where_that_is_asked(fails, trained, shapes, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(shapes / "val", photos)
+    (photos / "000001.jpg").write_bytes((photos / "000001.jpg").read_bytes()[:-100])
+    words = ["predict", trained, photos, "--out", tmp_path / "out", "--on-bad-image"]
+    assert "000001.jpg: damaged image" in fails(DATA, *words, "raise")
+    assert not (tmp_path / "out" / "predictions.json").exists()
+    assert "one of raise, skip, salvage" in fails(USAGE, *words, "ignore")
+
+
+def test_what_is_left_of_images_is_used_where_that_is_asked(run, trained, shapes, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(shapes / "val", photos)
+    (photos / "000001.jpg").write_bytes((photos / "000001.jpg").read_bytes()[:-100])
+    frames = [Image.new("L", (40, 30), level) for level in (0, 255)]
+    frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])
+    words = ["predict", trained, photos, "--out", tmp_path / "out", "--on-bad-image", "salvage", "--json"]
+    code, stdout, err = run(*words)
+    assert code == 0, err
+    assert "predict: image salvaged: damaged image: 1" in err and "predict: first of several frames: 1" in err
+    remarks = [image.get("remarks") for image in json.loads(stdout)["images"]]
+    assert remarks[0][0].startswith("salvaged: ") and remarks[1:] == [None, ["first of 2 frames"]]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Weights of torchvision's form: from its catalogue over the network, or from a safetensors file."""
 
 import json
-import urllib.error
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sightline.errors import ModelFileError
+from sightline.downloads.failures import DamagedError, StorageError, UnreachableError
+from sightline.downloads.fetch import fetch
+from sightline.downloads.lock import locked
+from sightline.downloads.part import Expected
+from sightline.errors import ModelFileError, SightlineError
 
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 100_000_000
@@ -20,29 +24,42 @@ def download_state_dict(url: str) -> dict[str, Tensor]:
     """A state dict of torchvision's catalogue, from torch's download cache or the network, checked against the hash in
     its name and read without executing any code in it.
 
+    A broken download goes on where it ended; of several processes one downloads and the others wait for it.
+
     Raises:
         ModelFileError: it cannot be had, or is not what its name says.
     """
     cache = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     try:
-        state = torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", progress=False, check_hash=True, weights_only=True
-        )
-    except (urllib.error.URLError, OSError) as error:
+        if not cache.is_file():
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            with locked(cache.with_name(f".{cache.name}.lock"), waiting=lambda: None):
+                if not cache.is_file():
+                    fetch(url, cache, Expected(sha256=_hash_in(cache.name)))
+        state = torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
+    except (UnreachableError, StorageError, OSError) as error:
+        what = error.what if isinstance(error, SightlineError) else str(error)
         raise ModelFileError(
-            f"cannot download these weights ({error})",
+            f"cannot download these weights ({what})",
             place=url,
-            cause="no network",
+            cause="no room on the disk" if isinstance(error, StorageError) else "no network",
             cure=f"download the file elsewhere and put it at {cache}, or give the path of a safetensors file",
         ) from error
-    except RuntimeError as error:
+    except (DamagedError, RuntimeError) as error:
+        what = error.what if isinstance(error, SightlineError) else str(error)
         raise ModelFileError(
-            f"the downloaded file is damaged ({error})",
+            f"the downloaded file is damaged ({what})",
             place=url,
             cause="an interrupted download or a changed file",
             cure=f"remove {cache} and try again",
         ) from error
     return dict(state)
+
+
+def _hash_in(name: str) -> str | None:
+    """The first digits of the SHA-256 that torch's downloads have in their names."""
+    found = re.search(r"-([0-9a-f]{8,64})\.", name)
+    return found[1] if found else None
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

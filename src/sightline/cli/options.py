@@ -62,3 +62,11 @@ Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to s
 Precision = Annotated[
     str, typer.Option("--precision", metavar="NAME", help="fp32, or bf16: faster where the processor has it.")
 ]
+OnBadImage = Annotated[
+    str,
+    typer.Option(
+        "--on-bad-image",
+        metavar="NAME",
+        help="What to do with images that cannot be read: raise (end at the first), skip, or salvage what is left.",
+    ),
+]

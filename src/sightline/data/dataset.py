@@ -16,20 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sightline.classes import Classes, Size
 from sightline.data.decode import read_image, read_size
 from sightline.data.findings import Findings
+from sightline.data.fit import why_unfit
 from sightline.data.formats.layouts import Layout, recognise
 from sightline.data.index_cache import cached
 from sightline.data.records import Content, Index, Record, Records, index_of, with_classes
 from sightline.data.segmentation import decode_segmentation
 from sightline.errors import DataError
-from sightline.structures import Classes, Sample, Size, Target
+from sightline.structures import Sample, Target
 
 __all__ = ["Dataset", "Record", "open_dataset", "splits"]
-
-_SIZE_SLIP = 2
-"""Pixels by which an annotated size may miss the file's without looking like another resolution of the picture."""
-
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Sequence[Sample]):
@@ -163,16 +161,8 @@ def _read(layout: Layout, split: str) -> Content:
 
 def _require_fit(record: Record, size: Size) -> None:
     """The file's size wins over the annotated one, as long as the boxes can have been drawn on this picture."""
-    if size == record.size:
-        return
-    turned = size == record.size[::-1]
-    near = max(abs(size[0] - record.size[0]), abs(size[1] - record.size[1])) <= _SIZE_SLIP
-    scaled = not near and abs(size[0] * record.size[1] - size[1] * record.size[0]) <= max(size + record.size)
-    beyond = len(record) and bool((record.boxes[:, 2:].max(axis=0) > (size[1], size[0])).any())
-    if turned or scaled or beyond:
-        cause = "the picture was resized or replaced after it was annotated"
-        if turned:
-            cause = "the annotation ignores the picture's EXIF orientation, or swaps height and width"
+    cause = why_unfit(record.size, size, record.boxes)
+    if cause is not None:
         raise DataError(
             f"annotated as {record.size[0]} x {record.size[1]} (H x W), but the image has {size[0]} x {size[1]}",
             place=record.path,

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from sightline.classes import Classes
 from sightline.data.details import Details
 from sightline.data.listing import Listing
 from sightline.data.records import Content, Index
 from sightline.data.strings import Strings
 from sightline.files import replace_atomically
-from sightline.structures import Classes
 
 SMALLEST = 16 << 20
 """Bytes of an annotation file from which reading it again would take longer than looking into the cache is worth."""

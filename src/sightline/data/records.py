@@ -13,6 +13,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.classes import Classes, Size
 from sightline.data.boxes import box_areas, fit_boxes
 from sightline.data.decode import read_size
 from sightline.data.details import Details
@@ -21,7 +22,6 @@ from sightline.data.listing import Listing
 from sightline.data.strings import Strings
 from sightline.data.tables import Tables
 from sightline.errors import DataError
-from sightline.structures import Classes, Size
 
 Segmentation = tuple[Any, ...]
 """One entry an object: a list of COCO polygons, an RLE as a dict, or None. Empty when no object has one."""

@@ -10,9 +10,9 @@ import torch
 from hotcoco import mask as rle
 from torch import Tensor
 
+from sightline.classes import Size
 from sightline.data.mask_files import encode
 from sightline.errors import DataError
-from sightline.structures import Size
 
 _FARTHEST = 1e5
 """Polygon points beyond this many pixels are refused: rasterising walks along every edge."""

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.classes import Size
 from sightline.data.details import Details
 from sightline.data.mask_files import MASK_FILE
 from sightline.data.strings import Strings
-from sightline.structures import Size
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,13 +149,22 @@ class TablesBuilder:
         image_root: the folder that the images' names start from.
         object_place: as in :class:`Tables`.
         image_place: as in :class:`Tables`.
+        category_ids: of the labels. Default: 1..K.
     """
 
     def __init__(
-        self, form: str, source: Path, image_root: Path, *, object_place: str, image_place: str = "image {}"
+        self,
+        form: str,
+        source: Path,
+        image_root: Path,
+        *,
+        object_place: str,
+        image_place: str = "image {}",
+        category_ids: Sequence[int] | None = None,
     ) -> None:
         self._form, self._source, self._image_root = form, source, image_root
         self._places = image_place, object_place
+        self._category_ids = category_ids
         self._texts: list[bytes] = []
         self._offset = 0
         self._files: list[str] = []
@@ -205,15 +214,17 @@ class TablesBuilder:
             label: place of its class in the categories.
             box: xyxy in pixels.
             row: number of the entry in its file.
-            extra: further keys of its COCO entry: area, segmentation, keypoints, difficult ...
+            extra: further keys of its COCO entry: area, segmentation, keypoints, difficult ...; an id as well, where it
+                is not to be counted from 1.
         """
         x1, y1, x2, y2 = (float(value) for value in box)
         extra = extra or {}
-        number = len(self._objects) + 1
+        number = int(extra.get("id", len(self._objects) + 1))
+        category = label + 1 if self._category_ids is None else self._category_ids[label]
         entry = {
             "id": number,
             "image_id": self._images[image][0],
-            "category_id": label + 1,
+            "category_id": category,
             "bbox": [x1, y1, x2 - x1, y2 - y1],
         }
         entry |= {"iscrowd": 0} | dict(extra)
@@ -235,7 +246,7 @@ class TablesBuilder:
         """All that was added, as tables.
 
         Args:
-            categories: COCO's category entries, whose ids are 1..K in order.
+            categories: COCO's category entries, in the order of the labels.
             header: what else the source holds.
             keypoint_names: names of the keypoints in order.
         """

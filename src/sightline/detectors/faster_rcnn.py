@@ -21,6 +21,7 @@ from sightline.assign.padding import PaddedTargets, covered, pad_targets
 from sightline.assign.samplers import BalancedSampler
 from sightline.backbones.build import BackboneName, NormPolicy, build_backbone
 from sightline.contract import (
+    Anchors,
     GradientStage,
     NeuralSystem,
     Optimiser,
@@ -35,11 +36,12 @@ from sightline.geometry.coding import rcnn_coder
 from sightline.geometry.iou import pairwise_iou
 from sightline.geometry.nms import batched_nms
 from sightline.geometry.roi import pyramid_levels, roi_align, roi_pool
+from sightline.layers.dry_run import dry_run
 from sightline.layers.norms import fold_norms
 from sightline.necks.fpn import FPN
 from sightline.proposals.proposals import Proposals, rank_in_group
 from sightline.proposals.rpn import RPN, SMOOTH_L1_BETA, RPNConfig, RPNRaw
-from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch, Target
+from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch, Size, Target
 from sightline.transforms.preparation import Preparation
 from sightline.transforms.presets import flip_augmentation, light_augmentation
 
@@ -322,6 +324,16 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         best = best[image_index[best].sort(stable=True).indices]
         best = best[rank_in_group(image_index[best], len(batch)) < config.detections]
         return _per_image(boxes[best], scores[best], label[best], image_index[best], batch)
+
+    def anchors(self, size: Size) -> Anchors:
+        """Those of the region proposal network, for an image that is alone in its batch."""
+        image = torch.empty(3, *self.preparation.size_for(size), device="meta")
+        batch = self.preparation.stack([image], [size])
+        maps: FeatureMaps = dry_run(self.backbone, batch.images)
+        sizes = maps.sizes[-1:] if self.neck is None else dry_run(self.neck, maps).sizes
+        levels = self.rpn.anchors(sizes, (batch.images.shape[2], batch.images.shape[3]), self.device)
+        rpn = self.rpn.config
+        return Anchors(batch.to_original(torch.cat(levels), 0), rpn.high, rpn.low, keeps_best=True)
 
     def recipe(self) -> Recipe:
         """Joint training in one stage: SGD with frozen norms, that is from given weights; AdamW with live ones."""

@@ -50,7 +50,8 @@ FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 _MASK_OPACITY = 0.35
 _PADDING = 2  # pixels between a label's letters and its edge
 _Rectangle = tuple[float, float, float, float]
-_Font = ImageFont.FreeTypeFont
+Font = ImageFont.FreeTypeFont
+"""A font of one size."""
 
 
 def class_colours(labels: Tensor) -> list[Colour]:
@@ -157,8 +158,8 @@ def side_by_side(images: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
     left = 0
     for image, title in zip(images, titles, strict=True):
         sheet.paste(to_pillow(image), (left, strip))
-        text = _fitted(canvas, title, _font(size), image.shape[2])
-        canvas.text((left, strip / 2), text, fill="black", font=_font(size), anchor="lm")
+        text = cut_text(canvas, title, letters(size), image.shape[2])
+        canvas.text((left, strip / 2), text, fill="black", font=letters(size), anchor="lm")
         left += image.shape[2] + gap
     return from_pillow(sheet)
 
@@ -210,7 +211,8 @@ def font_size(size: tuple[int, int]) -> int:
 
 
 @lru_cache(maxsize=32)
-def _font(size: int) -> _Font:
+def letters(size: int) -> Font:
+    """The font that pictures are labelled in, so many pixels high."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
@@ -277,10 +279,10 @@ def _draw_labels(
     texts: Sequence[str],
     colours: Sequence[Colour],
 ) -> None:
-    font = _font(font_size(size))
+    font = letters(font_size(size))
     placed: list[tuple[_Rectangle, str, Colour]] = []
     for box, text, colour in zip(boxes, texts, colours, strict=True):
-        fitted = _fitted(canvas, text, font, size[0] - 2 * _PADDING)
+        fitted = cut_text(canvas, text, font, size[0] - 2 * _PADDING)
         if fitted:
             plate = _plate(canvas.textlength(fitted, font=font), font, box, size, [plate for plate, _, _ in placed])
             placed.append((plate, fitted, colour))
@@ -291,7 +293,7 @@ def _draw_labels(
 
 
 def _plate(
-    length: float, font: _Font, box: _Rectangle, size: tuple[int, int], placed: Sequence[_Rectangle]
+    length: float, font: Font, box: _Rectangle, size: tuple[int, int], placed: Sequence[_Rectangle]
 ) -> _Rectangle:
     """Where a label goes: the first of six places at its box that hits no other label, or the one that hits least."""
     width, height = length + 2 * _PADDING, round(1.3 * font.size)
@@ -319,7 +321,7 @@ def _shared(one: _Rectangle, other: _Rectangle) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
-def _fitted(canvas: ImageDraw.ImageDraw, text: str, font: _Font, width: float) -> str:
+def cut_text(canvas: ImageDraw.ImageDraw, text: str, font: Font, width: float) -> str:
     """The text on one line, cut with an ellipsis where it is wider than ``width`` pixels; empty if nothing fits."""
     text = " ".join(text.split())
     if canvas.textlength(text, font=font) <= width:

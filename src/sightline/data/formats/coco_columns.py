@@ -10,6 +10,8 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -41,6 +43,8 @@ class _Runs(msgspec.Struct, gc=False):
 
 
 class _Annotation(msgspec.Struct, gc=False):
+    """All of an annotation is looked at."""
+
     image_id: _Id
     category_id: _Id
     bbox: tuple[float, float, float, float]
@@ -52,8 +56,30 @@ class _Annotation(msgspec.Struct, gc=False):
     keypoints: list[float] | None = None
 
 
+class _Unmasked(msgspec.Struct, gc=False):
+    """The same, but masks are passed over: they are looked at when somebody asks for them."""
+
+    image_id: _Id
+    category_id: _Id
+    bbox: tuple[float, float, float, float]
+    id: _Id | None = None
+    area: float | None = None
+    iscrowd: Literal[0, 1] | None = None
+    difficult: int | bool | None = None
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")
+    keypoints: list[float] | None = None
+
+
+_NOTHING = frozenset({b"null", b"[]"})
+_LONGEST_NOTHING = 4
+_BEGINNINGS = frozenset(b"n[{")
+_BOX, _AREA, _ID, _KEYPOINTS = (attrgetter(name) for name in ("bbox", "area", "id", "keypoints"))
+_IMAGE_ID, _CATEGORY_ID, _MASK = (attrgetter(name) for name in ("image_id", "category_id", "segmentation"))
+_FLAGS = attrgetter("iscrowd", "difficult")
 _IMAGES = msgspec.json.Decoder(list[_Image])
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation])
+_ONE = msgspec.json.Decoder(_Annotation)
+_UNMASKED = msgspec.json.Decoder(list[_Unmasked])
 _WATCHED = {
     "images": ("id", "file_name", "height", "width"),
     "annotations": ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation", "keypoints"),
@@ -128,20 +154,22 @@ class ColumnReader:
 
     def add_annotations(self, chunk: Chunk) -> None:
         """Reads a chunk of the list ``annotations``."""
-        entries = self._typed(chunk, _ANNOTATIONS)
-        boxes = np.asarray([entry.bbox for entry in entries or ()], np.float64).reshape(-1, 4)
-        areas = np.asarray([math.nan if entry.area is None else entry.area for entry in entries or ()], np.float64)
-        if entries is None or not _are_plain(boxes, areas, entries):
+        entries = self._typed(chunk, _ANNOTATIONS if self._findings.thorough else _UNMASKED)
+        count = 0 if entries is None else len(entries)
+        boxes = np.fromiter(chain.from_iterable(map(_BOX, entries or ())), np.float64, 4 * count).reshape(-1, 4)
+        areas = np.asarray([math.nan if area is None else area for area in map(_AREA, entries or ())], np.float64)
+        masked = None if entries is None else self._which_masked(chunk, entries)
+        if entries is None or masked is None or not _are_plain(boxes, areas, entries):
             self._add_rows(list(self._checked_rows(chunk)))
             return
-        numbers = np.empty((len(entries), 5), np.int64)
-        numbers[:, 0] = [entry.image_id for entry in entries]
-        numbers[:, 1] = [entry.category_id for entry in entries]
-        numbers[:, 2] = [-1 if entry.id is None else entry.id for entry in entries]
-        numbers[:, 3] = [entry.iscrowd == 1 or entry.difficult == 1 for entry in entries]
-        numbers[:, 4] = [self._masked(entry.segmentation, row) for row, entry in enumerate(entries, chunk.first)]
-        points = [(place, entry.keypoints) for place, entry in enumerate(entries) if entry.keypoints]
-        rows = np.arange(chunk.first, chunk.first + len(entries))
+        numbers = np.empty((count, 5), np.int64)
+        numbers[:, 0] = np.fromiter(map(_IMAGE_ID, entries), np.int64, count)
+        numbers[:, 1] = np.fromiter(map(_CATEGORY_ID, entries), np.int64, count)
+        numbers[:, 2] = [-1 if number is None else number for number in map(_ID, entries)]
+        numbers[:, 3] = [crowd == 1 or difficult == 1 for crowd, difficult in map(_FLAGS, entries)]
+        numbers[:, 4] = masked
+        points = [(place, listed) for place, listed in enumerate(map(_KEYPOINTS, entries)) if listed]
+        rows = np.arange(chunk.first, chunk.first + count)
         self._extend(numbers, boxes, areas, rows, chunk.spans, points)
 
     def _typed(self, chunk: Chunk, decoder: msgspec.json.Decoder[list[Any]]) -> list[Any] | None:
@@ -151,8 +179,26 @@ class ColumnReader:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         count = len(entries)
-        twice = any(chunk.text.count(f'"{key}"'.encode()) > count for key in _WATCHED[chunk.key])
+        watched = _WATCHED[chunk.key] if self._findings.thorough else ()
+        twice = any(chunk.text.count(f'"{key}"'.encode()) > count for key in watched)
         return None if twice or count != len(chunk.spans) else entries
+
+    def _which_masked(self, chunk: Chunk, entries: Sequence[Any]) -> list[bool] | None:
+        """Which entries have a mask; None where a closer look is needed."""
+        if self._findings.thorough:
+            return [self._masked(entry.segmentation, row) for row, entry in enumerate(entries, chunk.first)]
+        masked = [
+            memoryview(raw).nbytes > _LONGEST_NOTHING or bytes(raw) not in _NOTHING for raw in map(_MASK, entries)
+        ]
+        for place in chunk.suspects:
+            start, length = chunk.spans[place].tolist()
+            begin = start - chunk.offset + 1
+            try:
+                entry = _ONE.decode(chunk.text[begin : begin + length])
+            except msgspec.DecodeError:
+                return None
+            masked[place] = self._masked(entry.segmentation, chunk.first + place)
+        return masked
 
     def _masked(self, segmentation: list[list[float]] | _Runs | None, row: int) -> bool:
         if isinstance(segmentation, list):
@@ -358,11 +404,11 @@ class ColumnReader:
 _MISSING: Any = object()
 
 
-def _are_plain(boxes: NDArray[np.float64], areas: NDArray[np.float64], entries: Sequence[_Annotation]) -> bool:
+def _are_plain(boxes: NDArray[np.float64], areas: NDArray[np.float64], entries: Sequence[Any]) -> bool:
     """Whether all numbers are of a sensible size."""
     if (np.abs(boxes) >= _FARTHEST).any() or (areas < 0).any() or (areas >= _FARTHEST).any():
         return False
-    return all(are_triples(e.keypoints) and all(map(is_finite, e.keypoints)) for e in entries if e.keypoints)
+    return all(are_triples(points) and all(map(is_finite, points)) for points in map(_KEYPOINTS, entries) if points)
 
 
 def is_file_name(value: Any) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from sightline.classes import Classes
 from sightline.files import replace_atomically
-from sightline.structures import Classes
 
 Entry = Mapping[str, Any]
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
 
+from sightline.classes import Size
 from sightline.data.decode import IMAGE_SUFFIXES
 from sightline.data.findings import Findings
 from sightline.data.mask_files import MASK_FILE
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
-from sightline.structures import Size
 
 FLAGS = ("difficult", "truncated", "occluded")
 """What VOC says of an object in 0 or 1."""

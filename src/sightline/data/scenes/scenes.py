@@ -22,13 +22,14 @@ from pathlib import Path
 
 import torch
 
+from sightline.classes import Classes
 from sightline.data.formats import coco_write
 from sightline.data.scenes.config import SPLITS, ScenesConfig
 from sightline.data.scenes.files import Written, write_chunk
 from sightline.data.scenes.render import render
 from sightline.data.scenes.shapes import CLASS_NAMES, KEYPOINT_NAMES
 from sightline.errors import ConfigError, SightlineError
-from sightline.structures import Classes, Sample, Target
+from sightline.structures import Sample, Target
 
 __all__ = ["CLASS_NAMES", "KEYPOINT_NAMES", "ScenesConfig", "make_sample", "write_scenes"]
 

@@ -1,0 +1,144 @@
+"""``sightline data show``: images of a set with what is written about them."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sightline.cli import options
+from sightline.cli.output import counter, show_findings, show_json
+from sightline.errors import ConfigError, DataError
+
+SHEET, GALLERY = "contact_sheet.jpg", "gallery.html"
+_MOST_TOLD = 5
+
+
+def show_command(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A labelled set: a folder, or an annotation file.")],
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this split. Default: all.")] = None,
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="Images at most; drawn at random.")] = 60,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="NAME", help="Only images with an object of this class; may be repeated."),
+    ] = None,
+    finding: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Only what `sightline data check` finds of this kind; may be repeated."),
+    ] = None,
+    masks: Annotated[
+        bool | None,
+        typer.Option("--masks/--no-masks", help="Draw masks. Default: where every object shown has one."),
+    ] = None,
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show images with their annotations as written: a contact sheet, and a page to look through."""
+    from sightline.report.data_pictures import all_masked, choose, class_names
+    from sightline.workflow import RUNS, new_folder, next_folder
+
+    _require_codes(finding or ())
+    tables = _read(data, split)
+    _require_classes(classes or (), class_names(tables))
+    found = _findings(data, tables, finding) if finding else None
+    chosen = choose(tables, count, seed=seed, classes=classes or (), findings=found)
+    if not chosen.choices:
+        raise DataError("no image to show", place=data, cure="ask for another --split, --class or --finding")
+    with_masks = all_masked(tables, chosen.choices) if masks is None else masks
+    with new_folder(next_folder(RUNS / "data-show", numbered=True) if out is None else out) as folder:
+        failed = _write(folder, data, tables, chosen, with_masks)
+    _tell(failed, chosen.unseen)
+    shown = len(chosen.choices) - len(failed)
+    size = (folder / GALLERY).stat().st_size
+    if as_json:
+        show_json(
+            {
+                **{"folder": str(folder), "shown": shown, "matching": chosen.matching, "bytes": size},
+                **{"left_out": failed, "findings_without_picture": chosen.unseen},
+            }
+        )
+    else:
+        print(f"{shown} of {chosen.matching:,} images: {folder / SHEET} and {folder / GALLERY} ({size / 1e6:.1f} MB)")
+
+
+def _read(data: Path, split: str | None) -> dict[str, Any]:
+    """The splits as they are written; what is wrong with them is told, and does not keep them from being shown."""
+    from sightline.data.findings import Findings
+    from sightline.data.formats.layouts import recognise
+
+    readers = recognise(data).readers
+    if split is not None and split not in readers:
+        raise DataError(f"no split '{split}'", place=data, cure=f"the splits there are: {', '.join(readers)}")
+    tables = {}
+    for name in readers if split is None else (split,):
+        findings = Findings()
+        tables[name] = readers[name](findings)
+        show_findings(findings.by_title(), name)
+    return tables
+
+
+def _findings(data: Path, tables: Mapping[str, Any], codes: Sequence[str]) -> list[Any]:
+    """What the check finds of some kinds in the splits that are shown."""
+    from sightline.data.doctor.check import check
+
+    return [f for f in check(data).findings if f.code in codes and f.split in ("", *tables)]
+
+
+def _require_codes(codes: Sequence[str]) -> None:
+    from sightline.config import closest
+    from sightline.data.findings import KINDS
+
+    for code in codes:
+        if code not in KINDS:
+            raise ConfigError(f"unknown kind of finding {code!r}", place="--finding", cure=closest(code, list(KINDS)))
+
+
+def _require_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
+    from sightline.config import closest
+
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"unknown class {name!r}", place="--class", cure=closest(name, list(known)))
+
+
+def _write(folder: Path, data: Path, tables: Mapping[str, Any], chosen: Any, masks: bool) -> list[str]:
+    """Contact sheet and gallery, one image after the other; gives what is wrong with those that cannot be shown."""
+    from sightline.files import write_atomically
+    from sightline.report.contact_sheet import contact_sheet, thumbnail
+    from sightline.report.data_gallery import GalleryPage, figure, render
+    from sightline.report.data_pictures import class_names, read_picture
+    from sightline.report.draw import save_image
+
+    names, splits = class_names(tables), tuple(tables)
+    thumbnails, captions, figures, failed, kinds = [], [], [], [], {}
+    with counter("reading pictures") as progress:
+        for number, choice in enumerate(chosen.choices, start=1):
+            try:
+                picture = read_picture(choice, tables.get(choice.split), names, masks=masks)
+            except DataError as error:
+                failed.append(str(error))
+                continue
+            kinds |= {finding.code: finding.kind.title for finding in picture.findings}
+            thumbnails.append(thumbnail(picture))
+            codes = ", ".join(dict.fromkeys(finding.code for finding in picture.findings))
+            captions.append((Path(picture.name).name, codes) if codes else (Path(picture.name).name,))
+            figures.append(figure(picture, splits))
+            progress(number, len(chosen.choices))
+    if not figures:
+        raise DataError(failed[0], cure="none of the images can be read")
+    notes = (f"{len(figures)} of {chosen.matching:,} images, with the annotations as they are written.",)
+    title = data.resolve().name
+    write_atomically(folder / GALLERY, render(GalleryPage(title, notes, names, splits, tuple(figures), kinds)))
+    save_image(contact_sheet(thumbnails, captions), folder / SHEET)
+    return failed
+
+
+def _tell(failed: Sequence[str], unseen: int) -> None:
+    for line in failed[:_MOST_TOLD]:
+        print(f"left out: {line}", file=sys.stderr)
+    if failed:
+        print(f"images left out because they cannot be read: {len(failed)}", file=sys.stderr)
+    if unseen:
+        print(f"findings about no picture: {unseen}; `sightline data check` lists them", file=sys.stderr)

@@ -1,0 +1,207 @@
+"""What is wrong with boxes: each by itself, and all of a set together when it was written in another convention.
+
+A box may be read in several ways. Where the way of the format makes boxes that leave their images or have no area, and
+another way makes nearly all of them fit, the set was written the other way. One finding then says so, in place of one a
+box.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.boxes import fit_boxes
+from sightline.data.findings import Finding
+from sightline.data.tables import Tables
+
+ABSURD_ASPECT = 20.0
+"""Longer side over shorter side from which a box is looked at; skis and baseball bats end at about 15."""
+
+SAME_OVERLAP = 0.95
+"""Overlap (IoU) from which two boxes of one class in one image are one annotation twice."""
+
+_FEWEST = 3
+"""Boxes that it takes to speak of a convention."""
+
+_WRONG_SHARE, _RIGHT_SHARE = 0.1, 0.98
+"""A convention is wrong when more than a tenth of the boxes make no sense, and another is right when nearly all do."""
+
+Boxes = NDArray[np.float64]
+
+
+def check_boxes(tables: Tables, sizes: NDArray[np.int32]) -> Iterator[Finding]:
+    """Findings about the boxes of a split.
+
+    Args:
+        tables: the split.
+        sizes: (M, 2) (H, W) of the images; 0, 0 where nobody knows, whose boxes are left alone.
+    """
+    objects = tables.objects
+    known = (sizes[objects.images] > 0).all(axis=1)
+    rows = np.flatnonzero(known)
+    boxes, limits = objects.boxes[rows], sizes[objects.images[rows]].astype(np.float64)
+    convention = _other_convention(tables.form, boxes, limits)
+    if convention is not None:
+        code, share = convention
+        what = f"{share:.0%} of {len(rows):,} boxes fit their images only when they are read so"
+        yield Finding(code, what, str(tables.source), image=_image(tables, int(rows[0])), row=int(rows[0]))
+        return
+    fitted = fit_boxes(boxes, limits.astype(np.int64))
+    for code, cases in fitted.cases.items():
+        for place in np.flatnonzero(cases).tolist():
+            yield about(tables, int(rows[place]), code, _shown(boxes[place], limits[place]))
+    yield from _aspects(tables, rows[fitted.keep], fitted.boxes[fitted.keep].astype(np.float64))
+
+
+def about(tables: Tables, row: int, code: str, what: str) -> Finding:
+    """A finding about one object."""
+    file, where = tables.locate_object(row)
+    return Finding(code, what, file, where, _image(tables, row), row=row)
+
+
+def _image(tables: Tables, row: int) -> str:
+    return str(tables.image_path(int(tables.objects.images[row])))
+
+
+def _shown(box: Boxes, limit: Boxes) -> str:
+    x1, y1, x2, y2 = (f"{value:g}" for value in box.round(2))
+    return f"x {x1} to {x2}, y {y1} to {y2} in an image {limit[1]:.0f} wide and {limit[0]:.0f} high"
+
+
+def _aspects(tables: Tables, rows: NDArray[np.int64], boxes: Boxes) -> Iterator[Finding]:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    aspect = sides.max(axis=1, initial=0) / np.maximum(sides.min(axis=1, initial=np.inf), 1e-9)
+    for place in np.flatnonzero(aspect > ABSURD_ASPECT).tolist():
+        width, height = sides[place].tolist()
+        yield about(tables, int(rows[place]), "box-aspect", f"a box {width:g} wide and {height:g} high")
+
+
+# Conventions.
+
+
+def as_corners(boxes: Boxes, _: Boxes) -> Boxes:
+    """What x, y, width, height were when they are in truth x1, y1, x2, y2."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def as_sizes(boxes: Boxes, _: Boxes) -> Boxes:
+    """What x1, y1, x2, y2 were when they are in truth x, y, width, height."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] + boxes[:, :2]], axis=1)
+
+
+def as_shares(boxes: Boxes, limits: Boxes) -> Boxes:
+    """Boxes in 0..1, in pixels."""
+    return boxes * limits[:, [1, 0, 1, 0]]
+
+
+def as_other_side(boxes: Boxes, limits: Boxes) -> Boxes:
+    """Boxes whose x was divided by the height and whose y by the width, put right."""
+    ratio = (limits[:, 0] / limits[:, 1])[:, None]
+    return boxes * np.concatenate([ratio, 1 / ratio, ratio, 1 / ratio], axis=1)
+
+
+def as_pixels(boxes: Boxes, limits: Boxes) -> Boxes:
+    """Pixels that were read as shares of the image, as pixels."""
+    return boxes / limits[:, [1, 0, 1, 0]]
+
+
+Convention = Callable[[Boxes, Boxes], Boxes]
+
+CONVENTIONS: dict[str, Convention] = {
+    "boxes-are-corners": as_corners,
+    "boxes-are-sizes": as_sizes,
+    "boxes-are-normalised": as_shares,
+    "boxes-are-pixels": as_pixels,
+    "boxes-wrong-side": as_other_side,
+}
+"""How boxes (N, 4) are put right, given the sizes (N, 2) of their images, by code of finding."""
+
+_FORMS: dict[str, tuple[str, ...]] = {
+    "coco": ("boxes-are-corners", "boxes-are-normalised"),
+    "voc": ("boxes-are-sizes", "boxes-are-normalised"),
+    "csv": ("boxes-are-sizes", "boxes-are-normalised"),
+    "yolo": ("boxes-are-pixels", "boxes-wrong-side"),
+}
+
+
+def _other_convention(form: str, boxes: Boxes, limits: Boxes) -> tuple[str, float] | None:
+    """Code of the convention in which the boxes make sense, and the share of them that do; None if it is the form's."""
+    if len(boxes) < _FEWEST or form not in _FORMS:
+        return None
+    if form != "yolo" and _all_tiny(boxes, limits):
+        return "boxes-are-normalised", 1.0
+    if 1 - _sensible(boxes, limits).mean() <= _WRONG_SHARE:
+        return None
+    shares = {code: float(_sensible(CONVENTIONS[code](boxes, limits), limits).mean()) for code in _FORMS[form]}
+    best = max(shares, key=lambda code: shares[code])
+    return (best, shares[best]) if shares[best] >= _RIGHT_SHARE else None
+
+
+def _all_tiny(boxes: Boxes, limits: Boxes) -> bool:
+    """Whether all boxes lie within one pixel of the corner, as shares of an image do."""
+    # VOC's reader has taken a pixel off the left and upper side.
+    return bool((boxes.max() <= 1.001) and (boxes.min() >= -1.001) and (limits.min() > 4))
+
+
+def _sensible(boxes: Boxes, limits: Boxes) -> NDArray[np.bool_]:
+    """Which boxes have an area and lie in their images, give or take a pixel and a hundredth."""
+    slack = 1 + 0.01 * limits
+    return np.asarray(
+        (boxes[:, 2] > boxes[:, 0])
+        & (boxes[:, 3] > boxes[:, 1])
+        & (boxes[:, 0] >= -slack[:, 1])
+        & (boxes[:, 1] >= -slack[:, 0])
+        & (boxes[:, 2] <= limits[:, 1] + slack[:, 1])
+        & (boxes[:, 3] <= limits[:, 0] + slack[:, 0])
+    )
+
+
+# Duplicates.
+
+
+def check_duplicates(tables: Tables) -> Iterator[Finding]:
+    """Annotations of one class in one image that have nearly the same box; crowds are left out."""
+    objects = tables.objects
+    for rows in _by_image_and_class(tables):
+        overlap = _overlap(objects.boxes[rows])
+        again = np.triu(overlap >= SAME_OVERLAP, 1)
+        for place in np.flatnonzero(again.any(axis=0)).tolist():
+            first = int(rows[int(np.flatnonzero(again[:, place])[0])])
+            row = int(rows[place])
+            if _same_mask(tables, first, row):
+                where = " ".join(tables.locate_object(first)[1:])
+                yield about(tables, row, "annotation-duplicate", f"the same class and box as {where}")
+
+
+def _by_image_and_class(tables: Tables) -> Iterable[NDArray[np.int64]]:
+    """Rows of the objects that share image and class, where there are several."""
+    objects = tables.objects
+    candidates = np.flatnonzero(~objects.ignore)
+    key = objects.images[candidates] * max(1, len(tables.categories)) + objects.labels[candidates]
+    order = np.argsort(key, kind="stable")
+    cuts = np.flatnonzero(np.diff(key[order])) + 1
+    return (np.sort(rows) for rows in np.split(candidates[order], cuts) if len(rows) > 1)
+
+
+def _overlap(boxes: Boxes) -> NDArray[np.float64]:
+    """(N, N) IoU; 0 with boxes that have no area."""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
+    union = areas[:, None] + areas[None, :] - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
+def _same_mask(tables: Tables, first: int, second: int) -> bool:
+    """Whether two objects have the same mask, or one has none: a ring and what it holds share a box and no mask."""
+    if not (tables.objects.masked[first] and tables.objects.masked[second]):
+        return True
+    one, other = (_mask_size(tables.object_entry(row)) for row in (first, second))
+    return min(one, other) > 0 and min(one, other) / max(one, other) > SAME_OVERLAP
+
+
+def _mask_size(entry: dict[str, Any]) -> float:
+    area = entry.get("area")
+    return float(area) if area is not None else 1.0

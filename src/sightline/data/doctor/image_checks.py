@@ -1,0 +1,5 @@
+"""What is wrong with image files: sizes, damage, animation, files that nobody lists, images without objects."""
+
+
+
+"""placeholder"""
