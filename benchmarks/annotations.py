@@ -20,13 +20,13 @@ SPEED_TARGET, MEMORY_TARGET = 3.0, 2.0
 
 OURS = """
 import sys, time, resource
-from sightline.data.dataset import open_dataset
+from sightline.data.opening import open_split
 def resident(name):
     return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) // 1024
 before, start = resident("VmRSS"), time.perf_counter()
-data = open_dataset(sys.argv[1])
+data = open_split(sys.argv[1])
 seconds = time.perf_counter() - start
-print(seconds, resident("VmHWM"), resident("VmHWM") - before, sum(len(r) for r in data.records[:1000]))
+print(seconds, resident("VmHWM"), resident("VmHWM") - before, len(data.index.boxes))
 """
 
 PEER = """

@@ -16,9 +16,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sightline.contract import NeuralSystem, System
+from sightline.contract import GradientStage, NeuralSystem, System
+from sightline.data.bad_images import OnBadImage
+from sightline.data.catalogue.install import resolve_data
 from sightline.data.dataset import Dataset, open_dataset
 from sightline.data.dataset import splits as splits_of
+from sightline.data.screening import screened
 from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.cost import Cost, measure_cost
 from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate, save_predictions
@@ -127,22 +130,32 @@ class Trained:
     judgement: Judgement | None = None
 
 
-def open_splits(path: str | Path, splits: Splits | None = None, *, classes: Classes | None = None) -> SplitData:
+def open_splits(
+    path: str | Path,
+    splits: Splits | None = None,
+    *,
+    classes: Classes | None = None,
+    on_bad_image: OnBadImage = "raise",
+) -> SplitData:
     """The splits of a set for training.
 
     Args:
         path: the set, as for ``open_dataset``.
         splits: which are used for what.
         classes: those of a system that exists already; default: the training split's own.
+        on_bad_image: what to do with images that cannot be read; ``skip`` and ``salvage`` decode all images once.
 
     Raises:
-        DataError: as ``open_dataset``.
+        DataError: as ``open_dataset``; or no image of a split can be read.
     """
     splits = Splits() if splits is None else splits
-    train_split = open_dataset(path, splits.train, classes=classes)
-    val = open_dataset(path, splits.val, classes=train_split.classes)
+    path = resolve_data(path)
+    train_split = screened(open_dataset(path, splits.train, classes=classes), on_bad_image)
+    val = screened(open_dataset(path, splits.val, classes=train_split.classes), on_bad_image)
     test = splits.test or ("test" if "test" in splits_of(path) else splits.val)
-    test_split = val if test == splits.val else open_dataset(path, test, classes=train_split.classes)
+    if test == splits.val:
+        return SplitData(train_split, val, val)
+    test_split = screened(open_dataset(path, test, classes=train_split.classes), on_bad_image)
     return SplitData(train_split, val, test_split)
 
 
@@ -191,7 +204,7 @@ def train(
     with RunFolder.create(folder, resume=options.resume) as run:
         run.record("data", _description(data), free=("path",))
         origin = f"trained on {data.train.name}, split {data.train.split}; started from {system.origin}"
-        train_data = TrainData(data.train, data.val, origin)
+        train_data = TrainData(_reduced_where_shrunk(data.train, system), data.val, origin)
         shown = SilentProgress() if progress is None else progress
         try:
             result = runner.train(
@@ -210,6 +223,14 @@ def train(
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         write_judgement(folder, verdict, title=f"{system.name} on {data.train.name}", config=config, history=history)
     return Trained(folder, result, best, verdict)
+
+
+def _reduced_where_shrunk(data: Dataset, system: NeuralSystem[Any, Any]) -> Dataset:
+    """The training split with large JPEGs decoded no larger than needed, unless an augmentation magnifies parts."""
+    stages = [stage for stage in system.recipe().stages if isinstance(stage, GradientStage)]
+    if any(transform.magnifies for stage in stages for transform in stage.augmentation):
+        return data
+    return replace(data, shorter_side=system.preparation.shorter_side)
 
 
 def judge(

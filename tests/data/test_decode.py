@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sightline.data.decode import decode_image, read_image, read_size
+from sightline.data.decode import decode_image, read_image
+from sightline.data.image_header import read_size
 from sightline.errors import DataError
 
 

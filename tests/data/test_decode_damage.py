@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from sightline.data import decode
-from sightline.data.decode import decode_image, read_image, read_size
+from sightline.data import image_header
+from sightline.data.decode import decode_image, read_image
+from sightline.data.image_header import read_size
 from sightline.errors import DataError
 
 HEIGHT, WIDTH = 96, 128
@@ -203,7 +204,7 @@ def test_mutated_files_give_an_image_or_a_data_error(
     path = tmp_path / "mutated.dat"
     path.write_bytes(data[: int(kept * len(data))])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "MAX_PIXELS", 100_000)  # a header that promises more would only take time
+        patch.setattr(image_header, "MAX_PIXELS", 100_000)  # a header that promises more would only take time
         try:
             size = read_size(path)
         except DataError as error:

@@ -83,9 +83,16 @@ def test_joining_adds_no_area() -> None:
     assert steps.max() < 12  # from the first to the middle one and on, not across
 
 
+def test_a_thousand_parts() -> None:
+    mask = np.random.default_rng(0).random((90, 120)) < 0.2
+    found = outlines(mask)
+    assert len(found.outer) > 500
+    assert (filled((found.joined,), mask.shape) == mask).all()
+
+
 def test_joining_one_or_none() -> None:
     triangle = np.array([[0, 0], [4, 0], [0, 4]], float)
-    assert join([triangle]) is triangle
+    assert join([triangle]).tolist() == triangle.tolist()
     assert join([]).shape == (0, 2)
 
 

@@ -40,9 +40,8 @@ def show_command(
     from sightline.workflow import RUNS, new_folder, next_folder
 
     _require_codes(finding or ())
-    tables = _read(data, split)
+    tables, found = _check(data, split, finding) if finding else (_read(data, split), None)
     _require_classes(classes or (), class_names(tables))
-    found = _findings(data, tables, finding) if finding else None
     chosen = choose(tables, count, seed=seed, classes=classes or (), findings=found)
     if not chosen.choices:
         raise DataError("no image to show", place=data, cure="ask for another --split, --class or --finding")
@@ -79,16 +78,20 @@ def _read(data: Path, split: str | None) -> dict[str, Any]:
     return tables
 
 
-def _findings(data: Path, tables: Mapping[str, Any], codes: Sequence[str]) -> list[Any]:
-    """What the check finds of some kinds in the splits that are shown."""
+def _check(data: Path, split: str | None, codes: Sequence[str]) -> tuple[Mapping[str, Any], list[Any]]:
+    """The splits as they are written, and what the check finds of some kinds in them."""
     from sightline.data.doctor.check import check
 
-    return [f for f in check(data).findings if f.code in codes and f.split in ("", *tables)]
+    # Only findings about images can need their pixels, which takes as long as looking at all of them.
+    pixels = any(code.startswith("image") for code in codes)
+    with counter("checking") as progress:
+        checkup = check(data, splits=() if split is None else (split,), pixels=pixels, progress=progress)
+    return checkup.splits, [finding for finding in checkup.findings if finding.code in codes]
 
 
 def _require_codes(codes: Sequence[str]) -> None:
     from sightline.config import closest
-    from sightline.data.findings import KINDS
+    from sightline.data.finding_kinds import KINDS
 
     for code in codes:
         if code not in KINDS:
@@ -112,7 +115,8 @@ def _write(folder: Path, data: Path, tables: Mapping[str, Any], chosen: Any, mas
     from sightline.report.draw import save_image
 
     names, splits = class_names(tables), tuple(tables)
-    thumbnails, captions, figures, failed, kinds = [], [], [], [], {}
+    thumbnails, captions, figures, failed = [], [], [], []
+    kinds: dict[str, str] = {}
     with counter("reading pictures") as progress:
         for number, choice in enumerate(chosen.choices, start=1):
             try:

@@ -24,16 +24,21 @@ def evaluate_command(
     precision: options.Precision = "fp32",
     workers: options.Workers = None,
     out: options.Out = None,
+    on_bad_image: options.OnBadImage = "raise",
     as_json: options.Json = False,
 ) -> None:
     """Judge a trained model on labelled images, as COCO does."""
+    from sightline.cli.datasets import find_data
     from sightline.cli.opening import describe_model, open_model
     from sightline.cli.session import show_judgement
+    from sightline.data.bad_images import on_bad_image as bad_image_policy
     from sightline.data.dataset import open_dataset
+    from sightline.data.screening import screened
     from sightline.workflow import judge, new_folder, resized, write_judgement
 
     system = resized(open_model(model), imgsz)
-    opened = open_dataset(data, split, classes=system.classes)
+    opened = open_dataset(find_data(data), split, classes=system.classes)
+    opened = screened(opened, bad_image_policy(on_bad_image))
     show_findings(opened.findings, split)
     with nullcontext() if out is None else new_folder(out) as folder:
         with counter("judging") as progress:

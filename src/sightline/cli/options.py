@@ -5,11 +5,17 @@ from typing import Annotated
 
 import typer
 
-Data = Annotated[
-    Path,
-    typer.Option(
-        "--data", metavar="DIR", help="Labelled images: a folder in COCO JSON or Pascal VOC form.", show_default=False
-    ),
+_DATA_HELP = (
+    "Labelled images: a folder or annotation file (COCO, Pascal VOC, YOLO, CSV, label images, a folder for each "
+    "class), or a name from `sightline data download --list`."
+)
+Data = Annotated[str, typer.Option("--data", metavar="DATA", help=_DATA_HELP, show_default=False)]
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP, show_default=False)]
+Splits = Annotated[
+    list[str] | None, typer.Option("--split", metavar="NAME", help="Only this split; may be repeated. Default: all.")
+]
+Link = Annotated[
+    bool, typer.Option("--link", help="Link images instead of copying them: no space, but one file under two names.")
 ]
 Model = Annotated[str, typer.Option("--model", metavar="NAME", help="A name from `sightline models`.")]
 ModelFile = Annotated[

@@ -9,6 +9,7 @@ import typer
 
 from sightline.cli.output import share, show_findings, show_json, show_table
 from sightline.config import parse_assignments
+from sightline.data.bad_images import OnBadImage
 from sightline.errors import ConfigError
 from sightline.evaluation.cost import Cost
 from sightline.evaluation.evaluate import Evaluation
@@ -70,7 +71,14 @@ class Start:
 
 
 def run_training(
-    start: Start, data: Path, splits: Splits, options: TrainOptions, *, out: Path | None, as_json: bool
+    start: Start,
+    data: Path,
+    splits: Splits,
+    options: TrainOptions,
+    *,
+    out: Path | None,
+    as_json: bool,
+    on_bad_image: OnBadImage = "raise",
 ) -> Trained:
     """Open the data, create the system, train it, judge it, and show where everything is.
 
@@ -79,7 +87,7 @@ def run_training(
         typer.Exit: the run was interrupted; it is saved.
     """
     settings = start.settings()
-    opened = open_splits(data, splits)
+    opened = open_splits(data, splits, on_bad_image=on_bad_image)
     for split, findings in opened.findings.items():
         show_findings(findings, split)
     system = create(

@@ -40,11 +40,14 @@ def train_command(
     ] = "auto",
     workers: options.Workers = None,
     validate_every: Annotated[int, typer.Option(metavar="N", help="Epochs between validations.")] = 1,
+    on_bad_image: options.OnBadImage = "raise",
     as_json: options.Json = False,
 ) -> None:
     """Train on your images, judge on held-out ones, write a report."""
+    from sightline.cli.datasets import find_data
     from sightline.cli.session import Start, run_training
     from sightline.config import parse_assignments
+    from sightline.data.bad_images import on_bad_image as bad_image_policy
     from sightline.training.options import TrainOptions
     from sightline.workflow import Splits
 
@@ -64,4 +67,6 @@ def train_command(
         recipe=parse_assignments(recipe or (), "--recipe"),
     )
     start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)
-    run_training(start, data, Splits(train_split, val_split, test_split), training, out=out, as_json=as_json)
+    splits = Splits(train_split, val_split, test_split)
+    policy = bad_image_policy(on_bad_image)
+    run_training(start, find_data(data), splits, training, out=out, as_json=as_json, on_bad_image=policy)

@@ -1,8 +1,8 @@
 """From any format to any other, with every loss told.
 
-COCO is the canonical form: every reader gives COCO's entries, every writer takes them. What a set holds is counted; what
-the target format has no place for is a loss that is known before anything is written. Changes that depend on the single
-object (a hole that is filled, a box that is clipped) are counted by the writer.
+COCO is the canonical form: every reader gives COCO's entries, every writer takes them. What a set holds is counted;
+what the target format has no place for is a loss that is known before anything is written. Changes that depend on the
+single object (a hole that is filled, a box that is clipped) are counted by the writer.
 """
 
 from collections import Counter
@@ -66,7 +66,8 @@ def read_splits(path: Path, names: tuple[str, ...] = ()) -> tuple[str, dict[str,
     layout = recognise(path)
     unknown = [name for name in names if name not in layout.readers]
     if unknown:
-        raise DataError(f"no split '{unknown[0]}'", place=path, cure=f"the splits there are: {', '.join(layout.readers)}")
+        known = ", ".join(layout.readers)
+        raise DataError(f"no split '{unknown[0]}'", place=path, cure=f"the splits there are: {known}")
     tables = {}
     for name in names or layout.readers:
         findings = Findings()
@@ -172,8 +173,9 @@ _PER_OBJECT: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     writing.AREAS: _own_area,
     writing.CROWDS: lambda entry: bool(entry.get("iscrowd")),
     writing.DIFFICULT: lambda entry: bool(entry.get("difficult")),
-    writing.FLAGS: lambda entry: any(entry.get(key) for key in ("truncated", "occluded"))
-    or entry.get("pose", "Unspecified") != "Unspecified",
+    writing.FLAGS: lambda entry: (
+        any(entry.get(key) for key in ("truncated", "occluded")) or entry.get("pose", "Unspecified") != "Unspecified"
+    ),
     writing.ANNOTATION_EXTRAS: lambda entry: _has_more(entry, _ANNOTATION_KEYS),
 }
 

@@ -5,29 +5,29 @@ files are only ever read.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from operator import index as as_index
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sightline.classes import Classes, Size
-from sightline.data.decode import read_image, read_size
-from sightline.data.findings import Findings
+from sightline.data.decode import decode_image
 from sightline.data.fit import why_unfit
-from sightline.data.formats.layouts import Layout, recognise
-from sightline.data.index_cache import cached
-from sightline.data.records import Content, Index, Record, Records, index_of, with_classes
+from sightline.data.formats.layouts import recognise
+from sightline.data.image_header import read_size
+from sightline.data.opening import open_split
+from sightline.data.records import Record, Records, with_classes
 from sightline.data.segmentation import decode_segmentation
 from sightline.errors import DataError
 from sightline.structures import Sample, Target
 
 __all__ = ["Dataset", "Record", "open_dataset", "splits"]
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Sequence[Sample]):
@@ -43,6 +43,9 @@ class Dataset(Sequence[Sample]):
         findings: what was dropped or repaired at reading, counted by reason.
         masks: whether targets carry masks; decoding them is costly.
         keypoint_names: names of the keypoints in order; empty when there are none.
+        shorter_side: from an image's (H, W) to the pixels of the shorter side that will do. Large JPEGs are then
+            decoded at 1/2, 1/4 or 1/8 of their size (``data.decode``), and their targets are scaled with them.
+        salvage: whether damaged images give what is left of them, instead of an error.
 
     Raises:
         DataError: ``masks`` is asked for, and an object has none.
@@ -55,6 +58,8 @@ class Dataset(Sequence[Sample]):
     findings: Counter[str] = field(default_factory=Counter)
     masks: bool = False
     keypoint_names: tuple[str, ...] = ()
+    shorter_side: Callable[[Size], int] | None = None
+    salvage: bool = False
 
     def __post_init__(self) -> None:
         for record in self.records if self.masks else ():
@@ -88,8 +93,14 @@ class Dataset(Sequence[Sample]):
         if isinstance(index, slice):
             return replace(self, records=self.records[index])
         record = self.records[as_index(index)]
-        image = read_image(record.path)
-        return Sample(image, self._target(record, (image.shape[1], image.shape[2])), record.image_id, str(record.path))
+        at_least = None if self.shorter_side is None else self.shorter_side(record.size)
+        on_damage: Literal["raise", "salvage"] = "salvage" if self.salvage else "raise"
+        decoded = decode_image(record.path, on_damage=on_damage, at_least=at_least)
+        target = self._target(record, decoded.size)
+        height, width = decoded.image.shape[1:]
+        if (height, width) != decoded.size:
+            target = _reduced(target, (height, width))
+        return Sample(decoded.image, target, record.image_id, str(record.path))
 
     def target(self, index: int) -> Target:
         """``self[index].target`` without decoding the pixels: only the file's header is read.
@@ -126,22 +137,11 @@ def open_dataset(path: str | Path, split: str = "train", *, classes: Classes | N
         DataError: nothing to recognise, no such split, no images, damaged annotations, missing image files, or objects
             of a class that ``classes`` does not have.
     """
-    path = Path(path)
-    layout = recognise(path)
-    if path.is_file():
-        split = next(iter(layout.readers))
-    if split not in layout.readers:
-        raise DataError(f"no split '{split}'", place=path, cure=f"the splits there are: {', '.join(layout.readers)}")
-    source = layout.sources.get(split)
-    content = _read(layout, split) if source is None else cached(source, partial(_read, layout, split))
-    index = content.index
-    if not len(index.image_ids):
-        raise DataError(f"split '{split}' has no images", place=source or path, cure="check how the set was made")
-    if classes is not None:
-        index = with_classes(index, classes, path)
+    opened = open_split(path, split)
+    index = opened.index if classes is None else with_classes(opened.index, classes, Path(path))
     records = Records(index, np.arange(len(index.image_ids)))
     names = index.keypoint_names
-    return Dataset(layout.root, split, index.classes, records, content.findings, keypoint_names=names)
+    return Dataset(opened.root, opened.split, index.classes, records, opened.findings, keypoint_names=names)
 
 
 def splits(path: str | Path) -> tuple[str, ...]:
@@ -151,12 +151,6 @@ def splits(path: str | Path) -> tuple[str, ...]:
         DataError: nothing to recognise.
     """
     return tuple(recognise(Path(path)).readers)
-
-
-def _read(layout: Layout, split: str) -> Content:
-    findings = Findings()
-    index: Index = index_of(layout.readers[split](findings), findings)
-    return Content(index, findings.by_title())
 
 
 def _require_fit(record: Record, size: Size) -> None:
@@ -169,6 +163,21 @@ def _require_fit(record: Record, size: Size) -> None:
             cause=cause,
             cure="correct the annotated size, or annotate the picture as it is shown",
         )
+
+
+def _reduced(target: Target, size: Size) -> Target:
+    """A target of a whole image in pixels of the image reduced to ``size``, a whole fraction of it."""
+    factor = target.size[0] / size[0]
+    masks, keypoints = target.masks, target.keypoints
+    return Target(
+        target.boxes / factor,
+        target.labels,
+        size,
+        target.ignore,
+        target.areas / factor**2,
+        None if masks is None else masks[:, :: round(factor), :: round(factor)].contiguous(),
+        None if keypoints is None else keypoints / keypoints.new_tensor([factor, factor, 1.0]),
+    )
 
 
 def _masks(record: Record, size: Size) -> Tensor:

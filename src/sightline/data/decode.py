@@ -9,35 +9,21 @@ hands out interleaved pixels; brought into the same order in memory they took 1.
 second when copied plane by plane, 0.85 and 0.95 times by ``contiguous()``, and importing torchvision takes a second.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 from torch import Tensor
 
 from sightline.classes import Size
+from sightline.data.image_header import count_frames, opened
 from sightline.data.pixels import orientation_of, rgb, upright
 from sightline.data.salvage import DAMAGE, is_cut_short, salvage
-from sightline.errors import DataError
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
-)
-"""File name endings, in lower case, that are taken as images in folders."""
-
-MAX_PIXELS = 178_956_970
-"""Largest height times width that is decoded, half a gigabyte of RGB: Pillow's limit against decompression bombs."""
-
-_SPARE = 2.5
-"""How many times larger than asked for a reduced picture must at least be; see :func:`decode_image`."""
+from sightline.geometry.reduction import shrink_factor
 
 _GREY = 128
-
-_PNG_METADATA = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 
 @dataclass(frozen=True)
@@ -108,8 +94,8 @@ def decode_image(
     if at_least is not None and at_least < 1:
         raise ValueError(f"at_least is {at_least}, must be a positive number of pixels")
     path = Path(path)
-    with _opened(path) as file:
-        frames = _count_frames(file, path)
+    with opened(path) as file:
+        frames = count_frames(file, path)
         factor = 1 if at_least is None else _reduce(file, at_least)
         image, damage, missing = file, None, None
         try:
@@ -124,35 +110,9 @@ def decode_image(
         pixels = rgb(image, path)
     if missing is not None:
         pixels[:, missing] = _GREY
-    picture = upright(torch.from_numpy(pixels), orientation)
+    picture = torch.from_numpy(upright(pixels, orientation))
     height, width = picture.shape[1:]
     return Decoded(picture, (height * factor, width * factor), frames, damage)
-
-
-def read_size(path: str | Path) -> Size:
-    """(H, W) that :func:`read_image` would give, from the file's header alone where the format allows it.
-
-    Raises:
-        DataError: as :func:`read_image`, except for damage beyond the header.
-    """
-    path = Path(path)
-    with _opened(path) as image:
-        width, height = image.size
-        if image.format == "TIFF":  # Pillow has turned the size already
-            return height, width
-        if image.format == "PNG" and not _has_png_metadata(path):  # getexif would decode all pixels to look behind them
-            return height, width
-        return (width, height) if orientation_of(image) >= 5 else (height, width)
-
-
-def require_image(path: Path) -> None:
-    """Check that a file begins as an image does.
-
-    Raises:
-        DataError: it does not, or cannot be read.
-    """
-    with _opened(path):
-        pass
 
 
 def _load_whole(image: Image.Image, path: Path) -> None:
@@ -167,74 +127,11 @@ def _damage(error: BaseException, share: float) -> str:
     return f"damaged image ({lost}{error})"
 
 
-def _count_frames(image: Image.Image, path: Path) -> int | None:
-    if image.format not in ("GIF", "TIFF"):
-        return int(getattr(image, "n_frames", 1))
-    # These two count by walking through the file; a walk that fails leaves a picture behind that cannot be read.
-    with Image.open(path) as walker:
-        try:
-            return int(getattr(walker, "n_frames", 1))
-        except DAMAGE:
-            return None
-
-
 def _reduce(image: Image.Image, at_least: int) -> int:
     """Tell Pillow to decode a JPEG at 1/8, 1/4 or 1/2 of its sides, where that is exact enough; the divisor, or 1."""
     width, height = image.size
-    # Other sizes are rounded up by libjpeg: its result reaches beyond the picture, and differs twice as much and more.
-    exact = [n for n in (8, 4, 2) if width % n == height % n == 0 and min(width, height) >= _SPARE * at_least * n]
-    if image.format not in ("JPEG", "MPO") or not exact:
+    factor = shrink_factor((height, width), at_least)
+    if image.format not in ("JPEG", "MPO") or factor == 1:
         return 1
-    image.draft(None, (width // exact[0], height // exact[0]))
-    return exact[0]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The file opened by Pillow; whatever it raises on bad bytes becomes a DataError that names the file."""
-    try:
-        with Image.open(path) as image:
-            _require_sane_size(image, path)
-            yield image
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise DataError("there is no such image file", place=path, cure="check the path") from error
-    except PermissionError as error:
-        raise DataError("image may not be read", place=path, cure="change the file's permissions") from error
-    except UnidentifiedImageError as error:
-        empty = path.is_file() and path.stat().st_size == 0
-        raise DataError(
-            "the file is empty" if empty else "not an image in a format that can be read",
-            place=path,
-            cause="an interrupted copy or download" if empty else "another kind of file, or a damaged header",
-            cure="fetch the file again, or leave it out",
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
-    except DAMAGE as error:
-        raise DataError(
-            f"damaged image ({error})",
-            place=path,
-            cause="an interrupted copy or download",
-            cure="fetch the file again, or leave it out",
-        ) from error
-
-
-def _require_sane_size(image: Image.Image, path: Path) -> None:
-    if min(image.size) < 1:
-        raise DataError("an image without pixels", place=path, cure="leave the file out")
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(path)
-
-
-def _too_large(path: Path) -> DataError:
-    return DataError(
-        f"the image has more than {MAX_PIXELS:,} pixels",
-        place=path,
-        cause="a damaged header, or a file made to exhaust memory",
-        cure="cut the picture into tiles",
-    )
-
-
-def _has_png_metadata(path: Path) -> bool:
-    data = path.read_bytes()
-    return any(mark in data for mark in _PNG_METADATA)
+    image.draft(None, (width // factor, height // factor))
+    return factor

@@ -62,6 +62,13 @@ _ALL = (
         True,
         "the entry is left out",
     ),
+    Kind(
+        "file-not-image",
+        "warning",
+        "file among images that is no image",
+        "a film, a note or an archive in a class's folder",
+        "take it away",
+    ),
     # Ids and classes.
     Kind(
         "image-id-duplicate",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sightline.data.decode import IMAGE_SUFFIXES, require_image
+from sightline.data.image_header import IMAGE_SUFFIXES, require_image
 from sightline.errors import DataError
 
 

@@ -121,4 +121,4 @@ def _load(place: Path, source: Path) -> Content | None:
 
 def _are_there(root: Path, files: Strings) -> bool:
     listing = Listing()
-    return all(listing.has(name if name.startswith("/") else f"{root}/{name}") for name in files.to_list())
+    return not listing.missing(str(root), files.to_list())

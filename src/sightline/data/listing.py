@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -16,6 +17,21 @@ class Listing:
         """Whether there is a file of exactly this path, upper and lower case told apart on every system."""
         folder, name = os.path.split(path)
         return name in self._names(folder)
+
+    def missing(self, root: str, names: Sequence[str]) -> list[int]:
+        """Places of the names for which there is no file.
+
+        Args:
+            root: the folder that the names start from.
+            names: paths below it, with forward slashes, or absolute ones.
+        """
+        # Most sets keep all images in one folder: its names are looked up without taking each path apart.
+        direct = self._names(root)
+        return [
+            place
+            for place, name in enumerate(names)
+            if name not in direct and ("/" not in name or not self.has(os.path.join(root, name)))  # noqa: PTH118
+        ]
 
     def other_form(self, path: str) -> Path | None:
         """A file whose name differs only in letter case or in how Unicode composes it; None where there is none."""

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hotcoco import mask as rle
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from sightline.data.coco_masks import encode
+from sightline.data.salvage import DAMAGE
 from sightline.errors import DataError
 
 MASK_FILE = "mask_file"
@@ -41,7 +42,7 @@ def read_labels(path: str) -> NDArray[np.int32]:
                     cure="save it with a palette or as grey levels",
                 )
             labels = np.asarray(image).astype(np.int32)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, *DAMAGE) as error:
         raise DataError(
             f"the label image cannot be read ({error})", place=path, cause="an interrupted copy", cure="fetch it again"
         ) from error
@@ -61,12 +62,6 @@ def with_mask(entry: dict[str, Any]) -> dict[str, Any]:
     labels = read_labels(place["path"])
     rest = {key: value for key, value in entry.items() if key != MASK_FILE}
     return rest | {"segmentation": encode(labels == place["value"])}
-
-
-def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """The compressed run lengths of a (H, W) mask, ready for JSON."""
-    runs = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": [int(side) for side in runs["size"]], "counts": runs["counts"].decode("ascii")}
 
 
 def label_images(folder: Path) -> dict[str, Path]:

@@ -57,7 +57,7 @@ def outlines(mask: NDArray[np.bool_]) -> Outlines:
         points = corners[cycle]
         # The first corner is the uppermost, and of these the leftmost: the outline's inside is below and right of it.
         y, x = points[0]
-        polygon = points[:, ::-1] + np.array([left, top], np.float64)
+        polygon = np.asarray(points[:, ::-1] + [left, top], np.float64)
         (outer if padded[y + 1, x + 1] else holes).append(polygon)
     return Outlines(tuple(outer), tuple(holes))
 
@@ -116,30 +116,38 @@ def join(polygons: Sequence[Polygon]) -> Polygon:
     """
     if not polygons:
         return np.zeros((0, 2))
-    joined, rest = polygons[0], list(polygons[1:])
-    nearest = [_nearest(joined, polygon) for polygon in rest]
-    while rest:
-        index = min(range(len(rest)), key=lambda i: nearest[i][0])
-        polygon = rest.pop(index)
-        _, (x, y), there = nearest.pop(index)
-        here = int(np.flatnonzero((joined[:, 0] == x) & (joined[:, 1] == y))[0])
-        walk = [joined[: here + 1], polygon[there:], polygon[: there + 1], joined[here:]]
-        joined = np.concatenate(walk)
-        found = [_nearest(polygon, other) for other in rest]
-        nearest = [min(old, new, key=lambda n: n[0]) for old, new in zip(nearest, found, strict=True)]
-    return joined
+    points = np.concatenate(polygons)
+    owners = np.repeat(np.arange(len(polygons)), [len(polygon) for polygon in polygons])
+    # Of each point that is not joined yet: how far the nearest joined one is, squared, and which.
+    distances, nearest = np.full(len(points), np.inf), np.zeros(len(points), np.int64)
+    walk = last = np.flatnonzero(owners == 0)
+    rest = owners != 0
+    while rest.any():
+        _approach(points, last, np.flatnonzero(rest), distances, nearest)
+        entry = int(np.where(rest, distances, np.inf).argmin())
+        last = np.flatnonzero(owners == owners[entry])
+        here = int(np.flatnonzero(walk == nearest[entry])[0])
+        detour = np.append(np.roll(last, last[0] - entry), entry)
+        walk = np.concatenate([walk[: here + 1], detour, walk[here:]])
+        rest[last] = False
+    return points[walk]
 
 
-def _nearest(a: Polygon, b: Polygon) -> tuple[float, tuple[float, float], int]:
-    """The shortest squared distance between points of two polygons, the point of ``a``, and its number in ``b``."""
-    best = (np.inf, (0.0, 0.0), 0)
-    for start in range(0, len(a), 512):
-        part = a[start : start + 512]
-        squares = ((part[:, None, :] - b[None, :, :]) ** 2).sum(axis=2)
-        here, there = divmod(int(squares.argmin()), len(b))
-        if squares[here, there] < best[0]:
-            best = (float(squares[here, there]), (float(part[here, 0]), float(part[here, 1])), there)
-    return best
+def _approach(
+    points: NDArray[np.float64],
+    joined: NDArray[np.int64],
+    rest: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    nearest: NDArray[np.int64],
+) -> None:
+    """Brings distances and nearest points of the rest up to date after ``joined`` were joined."""
+    for start in range(0, len(joined), 256):
+        part = joined[start : start + 256]
+        squares = ((points[rest][:, None, :] - points[part][None, :, :]) ** 2).sum(axis=2)
+        closest = squares.min(axis=1)
+        closer = closest < distances[rest]
+        distances[rest[closer]] = closest[closer]
+        nearest[rest[closer]] = part[squares.argmin(axis=1)[closer]]
 
 
 def clip(polygon: Polygon, width: float, height: float) -> Polygon:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
-from torch import Tensor
 
 from sightline.errors import DataError
 
@@ -49,14 +48,14 @@ def orientation_of(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def upright(pixels: Tensor, orientation: int) -> Tensor:
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """The image (3, H, W) as it is to be seen (EXIF 2.32, tag 0x0112): 5 to 8 are transposed first, then mirrored."""
     if orientation == 1:
         return pixels
     if orientation >= 5:
-        pixels = pixels.transpose(1, 2)
+        pixels = pixels.transpose(0, 2, 1)
     mirrored = {2: (2,), 3: (1, 2), 4: (1,), 5: (), 6: (2,), 7: (1, 2), 8: (1,)}[orientation]
-    return pixels.flip(mirrored).contiguous()
+    return np.ascontiguousarray(np.flip(pixels, mirrored))
 
 
 def _planes(image: Image.Image) -> NDArray[np.uint8]:

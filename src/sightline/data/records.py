@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from sightline.classes import Classes, Size
 from sightline.data.boxes import box_areas, fit_boxes
-from sightline.data.decode import read_size
 from sightline.data.details import Details
 from sightline.data.findings import Findings
+from sightline.data.image_header import read_size
 from sightline.data.listing import Listing
 from sightline.data.strings import Strings
 from sightline.data.tables import Tables
@@ -184,13 +184,11 @@ def classes_of(tables: Tables) -> Classes:
 def find_images(tables: Tables, findings: Findings) -> NDArray[np.bool_]:
     """Which images are there, (M,); what is not is noted."""
     listing = Listing()
-    root = f"{tables.image_root}/"
+    root = str(tables.image_root)
     found = np.ones(len(tables.images), np.bool_)
-    for row, name in enumerate(tables.images.files.to_list()):
-        path = name if name.startswith("/") else root + name
-        if listing.has(path):
-            continue
+    for row in listing.missing(root, tables.images.files.to_list()):
         found[row] = False
+        path = str(tables.image_path(row))
         file, where = tables.locate_image(row)
         other = listing.other_form(path)
         if other is None:

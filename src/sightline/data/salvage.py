@@ -97,7 +97,7 @@ def is_cut_short(data: bytes) -> bool:
 
 def _over_bands(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(H, W): whether it is found in any band of a pixel."""
-    return found.any(axis=2) if found.ndim == 3 else found
+    return np.asarray(found.any(axis=2)) if found.ndim == 3 else found
 
 
 class _Source(BytesIO):

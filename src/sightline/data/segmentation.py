@@ -1,77 +1,20 @@
-"""COCO's three ways to write a mask (polygons, uncompressed and compressed run lengths) to and from pixels.
-
-hotcoco does the work with the rules of pycocotools; here are the checks that it leaves to its caller.
-"""
+"""Masks as tensors, from COCO's polygons and run lengths and back; ``coco_masks`` does the work."""
 
 from typing import Any
 
 import numpy as np
 import torch
-from hotcoco import mask as rle
 from torch import Tensor
 
 from sightline.classes import Size
-from sightline.data.mask_files import encode
-from sightline.errors import DataError
-
-_FARTHEST = 1e5
-"""Polygon points beyond this many pixels are refused: rasterising walks along every edge."""
+from sightline.data.coco_masks import decode, encode
 
 
 def decode_segmentation(segmentation: Any, size: Size) -> Tensor:
-    """The mask of one object.
-
-    Args:
-        segmentation: a list of polygons [x1, y1, x2, y2, ...] in pixels, whose union is the object; or
-            ``{"size": [H, W], "counts": ...}`` with run lengths down the columns as a list, or as COCO's string.
-        size: (H, W) of the image.
-
-    Returns:
-        (H, W) bool.
-
-    Raises:
-        DataError: not such a thing, or of another image size; the caller knows the place and adds it.
-    """
-    height, width = size
-    try:
-        if isinstance(segmentation, dict):
-            runs = _run_lengths(segmentation, size)
-        elif isinstance(segmentation, list) and segmentation:
-            polygons = [_polygon(p) for p in segmentation]
-            runs = rle.merge(rle.fr_py_objects(polygons, height, width))
-        else:
-            raise DataError("a segmentation must be a list of polygons or a run-length dict")
-        return torch.from_numpy(np.ascontiguousarray(rle.decode(runs))).bool()
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"the segmentation cannot be decoded ({error})") from error
+    """The mask of one object, (H, W) bool; arguments and errors as ``coco_masks.decode``."""
+    return torch.from_numpy(decode(segmentation, size))
 
 
 def encode_mask(mask: Tensor) -> dict[str, Any]:
     """A (H, W) bool mask as COCO's compressed run lengths: ``{"size": [H, W], "counts": text}``."""
     return encode(mask.cpu().numpy().astype(np.bool_))
-
-
-def _polygon(points: Any) -> list[float]:
-    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
-        raise DataError("a polygon must be a list of at least three x, y pairs")
-    values = np.asarray(points, dtype=np.float64)
-    if values.ndim != 1 or not np.isfinite(values).all() or np.abs(values).max() > _FARTHEST:
-        raise DataError("a polygon must consist of finite pixel coordinates")
-    return points
-
-
-def _run_lengths(segmentation: dict[str, Any], size: Size) -> dict[str, Any]:
-    if segmentation.get("size") != list(size):
-        raise DataError(
-            f"the run lengths are for an image of size {segmentation.get('size')}, but this one has {list(size)}",
-            cause="the image was resized or turned after it was annotated",
-        )
-    counts = segmentation.get("counts")
-    if isinstance(counts, list):
-        if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != size[0] * size[1]:
-            raise DataError("run lengths must be whole numbers that add up to the image's pixels")
-        runs: dict[str, Any] = rle.fr_py_objects({"size": list(size), "counts": counts}, *size)
-        return runs
-    if not isinstance(counts, str):
-        raise DataError("run lengths must be a list of numbers or COCO's string")
-    return {"size": list(size), "counts": counts}

@@ -19,7 +19,7 @@ SMALL, LARGE = 32**2, 96**2
 PER_IMAGE_EDGES = (0, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100)
 """Objects of an image from which each bar begins; the last bar has no end."""
 
-RELATIVE_EDGES = tuple(step / 20 for step in range(20))
+RELATIVE_EDGES = (0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75)
 """The same for square roots of box area over image area."""
 
 ASPECT_EDGES = (0, 1 / 8, 1 / 5, 1 / 3, 1 / 2, 0.7, 0.9, 1 / 0.9, 1 / 0.7, 2, 3, 5, 8)

@@ -56,6 +56,7 @@ def render(gallery: GalleryPage) -> str:
     switches = "".join(
         f'<label><input type="checkbox" data-layer="{layer}" checked> {layer}</label>'
         for layer in ("boxes", "masks", "keypoints", "names")
+        if any(f'class="{layer}"' in one for one in gallery.figures)
     )
     controls = f'<div class="controls">{"".join(choices)}{switches}<output></output></div>'
     pictures = block("shown", gallery.figures) or "<p>No pictures.</p>"
@@ -71,13 +72,17 @@ def figure(picture: DataPicture, splits: Sequence[str]) -> str:
     """
     height, width = picture.size
     objects = sorted(picture.objects, key=lambda found: (found.flagged, -found.area))
-    drawn = "\n".join(_drawn(found, picture) for found in objects)
+    # Names come last, so that no mask covers them.
+    drawn = "\n".join(
+        [*(_drawn(found, picture) for found in objects), *(_name(found, picture) for found in objects)],
+    )
     places = " ".join(str(place) for place in sorted({found.place for found in objects}))
     codes = " ".join(dict.fromkeys(finding.code for finding in picture.findings))
     split = splits.index(picture.split) if picture.split in splits else ""
     source = base64.b64encode(encode(picture.image, "JPEG", _QUALITY)).decode("ascii")
     return (
-        f'<figure class="pic" tabindex="0" data-classes="{places}" data-split="{split}" data-findings="{escape(codes)}">'
+        f'<figure class="pic" tabindex="0" data-classes="{places}" data-split="{split}" '
+        f'data-findings="{escape(codes)}">'
         f'<div class="frame" style="--aspect:{width / height:.4f}">'
         f'<img alt="{escape(picture.name)}" src="data:image/jpeg;base64,{source}">\n'
         f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" '
@@ -108,25 +113,28 @@ def _finding(finding: Finding) -> str:
 
 
 def _drawn(found: ShownObject, picture: DataPicture) -> str:
-    """One object: its mask below, its box, its keypoints and its name on top."""
+    """One object: its mask below, its box and its keypoints on top."""
     x1, y1, x2, y2 = visible_box(found.box, picture.size)
-    kinds = " ".join(word for word, given in (("flagged", found.flagged), ("ignored", found.ignore)) if given)
     box = f'<rect class="boxes" x="{x1:.2f}" y="{y1:.2f}" width="{x2 - x1:.2f}" height="{y2 - y1:.2f}"/>'
     written = f"{found.box[0]:g}, {found.box[1]:g}, {found.box[2]:g}, {found.box[3]:g}"
     note = " (ignored)" if found.ignore else ""
     title = f"<title>{escape(found.name)}{note}: x1, y1, x2, y2 = {written}</title>"
-    return (
-        f'<g class="object {kinds}" data-class="{found.place}" style="--colour:{COLOURS[found.place % len(COLOURS)]}">'
-        f"{title}{_mask(found, picture)}{box}{_points(found, picture)}{_name(found, picture)}</g>"
-    )
+    return _group(found, f"{title}{_mask(found, picture)}{box}{_points(found, picture)}")
+
+
+def _group(found: ShownObject, inside: str) -> str:
+    kinds = "".join(f" {word}" for word, given in (("flagged", found.flagged), ("ignored", found.ignore)) if given)
+    colour = COLOURS[found.place % len(COLOURS)]
+    return f'<g class="object{kinds}" data-class="{found.place}" style="--colour:{colour}">{inside}</g>'
 
 
 def _name(found: ShownObject, picture: DataPicture) -> str:
-    x1, y1, _, _ = visible_box(found.box, picture.size)
+    x1, y1, x2, _ = visible_box(found.box, picture.size)
     letters = max(picture.size) / 34
-    # Above the box, or within it where there is no room.
+    # Above the box, or within it where there is no room; at the right border it ends where the box ends.
     y = y1 - 0.3 * letters if y1 > 1.3 * letters else y1 + 1.1 * letters
-    return f'<text class="names" x="{x1:.1f}" y="{y:.1f}">{escape(found.name)}</text>'
+    place = f'x="{x2:.1f}" text-anchor="end"' if x1 > 0.85 * picture.size[1] else f'x="{x1:.1f}"'
+    return _group(found, f'<text class="names" {place} y="{y:.1f}">{escape(found.name)}</text>')
 
 
 def _mask(found: ShownObject, picture: DataPicture) -> str:

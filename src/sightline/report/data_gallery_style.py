@@ -31,8 +31,8 @@ body { max-width: 110rem; }
 .object line { stroke: currentColor; stroke-width: 2px; vector-effect: non-scaling-stroke; }
 .object circle { fill: currentColor; stroke: #000; stroke-width: 1px; vector-effect: non-scaling-stroke; }
 .object circle.hidden { fill: #fff; stroke: currentColor; }
-.object text { fill: #fff; stroke: #000; stroke-width: .22em; stroke-linejoin: round; paint-order: stroke;
-  font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; font-weight: 600; }
+.object text { pointer-events: none; fill: #fff; stroke: #000; stroke-width: .22em; stroke-linejoin: round;
+  paint-order: stroke; font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; font-weight: 600; }
 .object.flagged text { fill: #ffb3be; }
 .without-boxes .boxes, .without-masks .masks, .without-keypoints .keypoints, .without-names .names { display: none; }
 @media print { .controls { display: none; } .pic { break-inside: avoid; } }

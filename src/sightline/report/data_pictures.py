@@ -192,7 +192,8 @@ def read_picture(choice: Choice, tables: Tables | None, names: Sequence[str], *,
     small = (image.shape[1], image.shape[2])
     objects = []
     for row in _rows(tables, choice.row).tolist():
-        polygons, mask = (), None
+        polygons: tuple[Sequence[float], ...] = ()
+        mask = None
         if masks and tables.objects.masked[row]:
             try:
                 polygons, mask = _mask(tables.object_entry(row), decoded.size, small)
@@ -281,9 +282,7 @@ def _located(
     return {place: tuple(found) for place, found in listed.items()}, strays, unseen
 
 
-def _places_of(
-    finding: Finding, tables: Mapping[str, Tables], rows: Mapping[str, Mapping[str, int]]
-) -> list[_Place]:
+def _places_of(finding: Finding, tables: Mapping[str, Tables], rows: Mapping[str, Mapping[str, int]]) -> list[_Place]:
     splits = [split for split in tables if finding.split in ("", split)]
     if finding.row is not None and finding.split in tables:
         return [(finding.split, int(tables[finding.split].objects.images[finding.row]))]

@@ -11,6 +11,7 @@ branches.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -138,6 +139,8 @@ class PhotometricDistortion(Transform):
         p: probability of each step, and of a random order of channels.
     """
 
+    magnifies: ClassVar[bool] = False
+
     brightness: Range = (0.875, 1.125)
     contrast: Range = (0.5, 1.5)
     saturation: Range = (0.5, 1.5)
@@ -181,6 +184,8 @@ class ColourJitter(Transform):
         saturation: range of the factor.
         hue: range in parts of a full turn, within -0.5..0.5.
     """
+
+    magnifies: ClassVar[bool] = False
 
     brightness: Range = (0.8, 1.2)
     contrast: Range = (0.8, 1.2)

@@ -1,6 +1,7 @@
 """Mirroring left to right, the one augmentation that nearly every detector trains with."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ class HorizontalFlip(Transform):
         p: probability of a flip.
         keypoint_pairs: indices of keypoints that trade places (left and right eye), each at most once.
     """
+
+    magnifies: ClassVar[bool] = False
 
     p: float = 0.5
     keypoint_pairs: Pairs = ()

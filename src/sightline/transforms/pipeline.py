@@ -6,6 +6,7 @@ many workers load it and wherever a run is resumed.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,7 +17,12 @@ class Transform(ABC):
     """One change of an image together with its boxes, masks and keypoints.
 
     Subclasses are frozen dataclasses, so that a recipe can be printed, compared and saved.
+
+    Attributes:
+        magnifies: whether a part of the image may come out larger than it went in; then its full size is needed.
     """
+
+    magnifies: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:

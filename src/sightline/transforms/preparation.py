@@ -1,7 +1,8 @@
 """From images of any size to one batch: resize, normalise, pad. A model carries its own and saves it with its weights.
 
 The arithmetic is that of torchvision's GeneralizedRCNNTransform (normalise, then bilinear resize without antialias,
-then pad with zeros), so that official weights see the pixels that they were trained on.
+then pad with zeros), so that official weights see the pixels that they were trained on. Images more than five times as
+large as wanted are averaged over blocks of 2, 4 or 8 pixels first: without, a resize sees a fraction of their pixels.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sightline.geometry.reduction import shrink_factor
 from sightline.structures import ImageBatch, Size, Target
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -45,6 +47,10 @@ class Preparation:
         scale = min(self.short_side / min(size), self.long_side / max(size))
         return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
+    def shorter_side(self, size: Size) -> int:
+        """Pixels of the shorter side that an image of ``size`` is resized to."""
+        return min(self.size_for(size))
+
     def image(self, image: Tensor) -> Tensor:
         """One image, (3, H, W) uint8 or float in 0..1, resized and normalised to float32."""
         if image.ndim != 3 or image.shape[0] != 3:
@@ -57,6 +63,9 @@ class Preparation:
         std = torch.tensor(self.std, device=image.device)[:, None, None]
         image = (image.to(torch.float32) - mean) / std
         size = self.size_for((image.shape[1], image.shape[2]))
+        factor = shrink_factor((image.shape[1], image.shape[2]), min(size))
+        if factor > 1:  # as the decoder reduces large JPEGs, so that both ways give the same picture
+            image = F.avg_pool2d(image[None], factor)[0]
         if size == tuple(image.shape[1:]):
             return image
         return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]

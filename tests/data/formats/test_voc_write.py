@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from sightline.data.coco_masks import encode
 from sightline.data.findings import Findings
 from sightline.data.formats import voc, voc_write
 from sightline.data.formats.label_images import voc_colours
 from sightline.data.formats.stems import RENAMED, Stems
 from sightline.data.formats.writing import Output
-from sightline.data.mask_files import encode
 from sightline.data.segmentation import decode_segmentation
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
@@ -28,7 +28,7 @@ Thing = tuple[str, Sequence[float], dict[str, Any]]
 """Class, box, further keys."""
 
 
-def tables_of(folder: Path, pictures: dict[str, list[Thing]], **about: Any) -> Tables:
+def tables_of(folder: Path, pictures: dict[str, list[Thing]], about: dict[str, Any] | None = None) -> Tables:
     builder = TablesBuilder("made", folder, folder, object_place="object {}")
     names = sorted({name for things in pictures.values() for name, _, _ in things})
     for file, things in pictures.items():
@@ -75,7 +75,7 @@ def test_pixels_count_from_one_in_the_file_and_come_back(tmp_path: Path) -> None
     flags = {"difficult": 1, "truncated": 1, "occluded": 0, "pose": "Left <&>"}
     about = {"folder": "VOC 2007", "database": 'The "one" & only', "depth": "1", "segmented": "0"}
     things: list[Thing] = [("dog", (0, 0, 30, 20), {}), ("a & <b> 犬", (4.25, 5.5, 5.125, 9), flags)]
-    folder, losses = written(tmp_path, {"train": tables_of(tmp_path, {"images/犬 x.y.jpg": things}, **about)})
+    folder, losses = written(tmp_path, {"train": tables_of(tmp_path, {"images/犬 x.y.jpg": things}, about)})
     root = ElementTree.parse(folder / "Annotations" / "犬 x.y.xml").getroot()
     corners = [[c.text for c in box] for box in root.iter("bndbox")]
     assert corners == [["1", "1", "30", "20"], ["5.25", "6.5", "5.125", "9"]]
@@ -90,7 +90,11 @@ def test_pixels_count_from_one_in_the_file_and_come_back(tmp_path: Path) -> None
 
 
 def test_crowds_become_difficult_and_boxes_are_clipped_and_both_are_counted(tmp_path: Path) -> None:
-    things: list[Thing] = [("a", (-0.5, 2, 12, 33), {}), ("a", (1, 1, 30.004, 4), {}), ("a", (1, 1, 9, 9), {"iscrowd": 1})]
+    things: list[Thing] = [
+        ("a", (-0.5, 2, 12, 33), {}),
+        ("a", (1, 1, 30.004, 4), {}),
+        ("a", (1, 1, 9, 9), {"iscrowd": 1}),
+    ]
     folder, losses = written(tmp_path, {"train": tables_of(tmp_path, {"x.jpg": things})})
     again = reread(folder, "train")
     assert again.objects.boxes.tolist() == [[0, 2, 12, 20], [1, 1, 30, 4], [1, 1, 9, 9]]
@@ -114,15 +118,36 @@ def test_an_image_in_two_splits_is_one_file_unless_its_objects_differ(tmp_path: 
     assert losses == {RENAMED: 1}
 
 
+def test_an_image_in_two_splits_is_two_files_where_only_its_masks_differ(tmp_path: Path) -> None:
+    masks = [block(0, 0, 9, 9), block(0, 0, 9, 8)]
+    things: list[list[Thing]] = [[("a", (0, 0, 9, 9), with_mask(mask))] for mask in masks]
+    splits = {name: tables_of(tmp_path, {"x.jpg": own}) for name, own in zip(("train", "val"), things, strict=True)}
+    folder, _ = written(tmp_path, splits)
+    assert [(mask_in(reread(folder, name), 0) == mask).all() for name, mask in zip(splits, masks, strict=True)] == [
+        True,
+        True,
+    ]
+
+
 def test_images_of_one_stem_get_stems_of_their_own(tmp_path: Path) -> None:
     files = ["a.jpg", "a.png", "b/a.jpg", "b__A.jpg", "deep/er/.hidden.jpg", "photo 1.jpg", " blank .jpg"]
+    files = ["\ufeffmark.jpg", *files]
     pictures: dict[str, list[Thing]] = {file: [("c", (i, 0, i + 1, 1), {})] for i, file in enumerate(files)}
     folder, losses = written(tmp_path, {"small": tables_of(tmp_path, pictures)})
     again = reread(folder, "small")
-    names = ["a.jpg", "a-2.png", "b__a.jpg", "b__A-2.jpg", "deep__er___hidden.jpg", "photo_1.jpg", "blank.jpg"]
+    names = [
+        "_mark.jpg",
+        "a.jpg",
+        "a-2.png",
+        "b__a.jpg",
+        "b__A-2.jpg",
+        "deep__er___hidden.jpg",
+        "photo_1.jpg",
+        "blank.jpg",
+    ]
     assert again.images.files.to_list() == [f"JPEGImages/{name}" for name in names]
-    assert again.objects.boxes[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6]
-    assert losses == {RENAMED: 6}
+    assert again.objects.boxes[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert losses == {RENAMED: 7}
 
 
 def test_masks_come_back_where_nothing_lies_on_them(tmp_path: Path) -> None:
@@ -182,7 +207,7 @@ def test_a_file_that_does_not_end_as_an_image_is_refused(tmp_path: Path) -> None
 
 
 def test_illegal_characters_of_other_texts_are_counted(tmp_path: Path) -> None:
-    tables = tables_of(tmp_path, {"x.jpg": [("a", (1, 1, 5, 5), {"pose": "up\x07"})]}, database=["no text"])
+    tables = tables_of(tmp_path, {"x.jpg": [("a", (1, 1, 5, 5), {"pose": "up\x07"})]}, {"database": ["no text"]})
     folder, losses = written(tmp_path, {"all": tables})
     assert reread(folder, "all").object_entry(0)["pose"] == "up"
     assert losses == {"text with characters that XML cannot hold": 1}
@@ -211,7 +236,7 @@ def test_real_boxes_come_back(data_root: Path, tmp_path: Path) -> None:
     assert again.objects.boxes.tolist() == first.objects.boxes.tolist()
     assert again.objects.labels.tolist() == first.objects.labels.tolist()
     for row in range(len(first.objects)):
-        assert again.object_entry(row) == first.object_entry(row)
+        assert again.object_entry(row) | {"image_id": 0} == first.object_entry(row) | {"image_id": 0}
     assert not losses
 
 

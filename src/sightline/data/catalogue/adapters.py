@@ -21,14 +21,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.classes import Classes, Size
-from sightline.data.decode import read_size
+from sightline.data.coco_masks import encode
 from sightline.data.formats import coco_write
-from sightline.data.segmentation import encode_mask
+from sightline.data.image_header import read_size
 from sightline.errors import DataError
 
 NO_BOX = "images without a box of the head left out"
@@ -138,7 +137,7 @@ def _persons(picture: Path, mask: Path) -> tuple[Size, list[dict[str, Any]]]:
                 "category_id": 1,
                 "bbox": [left, top, right - left, bottom - top],
                 "area": int(marked.sum()),
-                "segmentation": encode_mask(torch.from_numpy(marked)),
+                "segmentation": encode(marked),
             }
         )
     return size, persons

@@ -187,9 +187,10 @@ class ColumnReader:
         """Which entries have a mask; None where a closer look is needed."""
         if self._findings.thorough:
             return [self._masked(entry.segmentation, row) for row, entry in enumerate(entries, chunk.first)]
-        masked = [
-            memoryview(raw).nbytes > _LONGEST_NOTHING or bytes(raw) not in _NOTHING for raw in map(_MASK, entries)
-        ]
+        views = [memoryview(raw) for raw in map(_MASK, entries)]
+        if any(view[0] not in _BEGINNINGS for view in views):
+            return None
+        masked = [len(view) > _LONGEST_NOTHING or bytes(view) not in _NOTHING for view in views]
         for place in chunk.suspects:
             start, length = chunk.spans[place].tolist()
             begin = start - chunk.offset + 1

@@ -35,7 +35,10 @@ def write(splits: Mapping[str, Tables], output: Output) -> None:
         stem = _stem(split, tables, taken)
         taken.add(stem)
         folder = stem.rpartition("_")[2]
-        names = [output.put_image(tables.image_path(row), f"{folder}/{image_name(tables, row)}") for row in _rows(tables)]
+        names = [
+            output.put_image(tables.image_path(row), f"{folder}/{image_name(tables, row)}")
+            for row in range(len(tables.images))
+        ]
         coco_write.write(
             output.folder / "annotations" / f"{stem}.json",
             tables.categories,
@@ -63,10 +66,6 @@ def _stem(split: str, tables: Tables, taken: set[str]) -> str:
     if official and coco.split_name(tables.source) in (split, own):
         return own
     return f"instances_{split}" if "_" not in split else split
-
-
-def _rows(tables: Tables) -> range:
-    return range(len(tables.images))
 
 
 def _image(tables: Tables, row: int, name: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sightline.data.decode import IMAGE_SUFFIXES, read_size
-from sightline.data.findings import KINDS, Findings
+from sightline.data.findings import Findings
+from sightline.data.image_header import IMAGE_SUFFIXES, read_size
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
 
@@ -31,7 +31,6 @@ _OTHER_FORMATS = frozenset(
 _ANNOTATION_SUFFIXES = frozenset({".xml", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".yaml", ".yml", ".parquet"})
 _TEXTS = frozenset({"readme.txt", "license.txt", "licence.txt", "classes.txt", "labels.txt"})
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
-_FOREIGN = "file-not-image"
 
 
 def is_split_name(name: str) -> bool:
@@ -67,7 +66,7 @@ def read(folder: Path, split: str, findings: Findings) -> Tables:
     """
     splits = find_splits(folder)
     names = sorted({f.name for part in splits.values() for f in _folders(part)})
-    builder = TablesBuilder("image folders", folder, folder, object_place="the image", image_place="file {}")
+    builder = TablesBuilder("folders", folder, folder, object_place="the image", image_place="file {}")
     number = 0
     for name, part in splits.items():
         for label, class_name in enumerate(names):
@@ -130,8 +129,8 @@ def _images(folder: Path, findings: Findings) -> Iterator[Path]:
     for path in _files(folder):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             yield path
-        elif _FOREIGN in KINDS:
-            findings.add(_FOREIGN, f"{path.name} is no image", path)
+        else:
+            findings.add("file-not-image", f"{path.name} is no image", path)
 
 
 def _files(folder: Path) -> Iterator[Path]:

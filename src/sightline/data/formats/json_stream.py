@@ -229,7 +229,8 @@ class _Reader:
     ) -> tuple[int, ...]:
         """Elements with an innermost list at depth 3, where COCO's polygons are, of fewer than six values."""
         begins = np.flatnonzero((depth[:-1] == 3) & (steps[:-1] > 0) & (steps[1:] < 0))
-        near = begins[places[begins + 1] - places[begins] < _SHORT]
+        # What follows the last whole element is looked at when the rest of it is there.
+        near = begins[(places[begins + 1] - places[begins] < _SHORT) & (places[begins] < ends.max(initial=0))]
         short = [
             start
             for start, end in zip(places[near].tolist(), places[near + 1].tolist(), strict=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.classes import Size
-from sightline.data.decode import read_size
+from sightline.data.image_header import read_size
 from sightline.data.mask_files import with_mask
 from sightline.data.records import usable_segmentation
 from sightline.data.segmentation import decode_segmentation

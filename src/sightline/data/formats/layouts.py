@@ -1,16 +1,20 @@
 """Which format a folder or file is in, and its splits: the only file that knows every format."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from sightline.data.findings import Findings
-from sightline.data.formats import coco, voc
+from sightline.data.formats import coco, csv_boxes, folders, masks, voc, yolo
 from sightline.data.tables import Tables
 from sightline.errors import DataError
 
-LAYOUTS = "COCO: a .json file, annotations/*.json or */_annotations.coco.json; Pascal VOC: Annotations/ and JPEGImages/"
+LAYOUTS = (
+    "COCO: a .json file, annotations/*.json or */_annotations.coco.json; Pascal VOC: Annotations/ and JPEGImages/; "
+    "YOLO: data.yaml, or images/ and labels/; CSV: a .csv file with a header; label images: images/ and masks/, or "
+    "train/ and trainannot/; classification: a folder of images for each class"
+)
 """What is recognised, in words."""
 
 Reader = Callable[[Findings], Tables]
@@ -21,7 +25,7 @@ class Layout:
     """A set of images whose format was recognised.
 
     Args:
-        form: name of the format.
+        form: name of the format, as the writers have it.
         root: the set's folder.
         readers: how each split is read, by name.
         sources: the annotation file of each split, where the format has one; for messages.
@@ -29,21 +33,21 @@ class Layout:
 
     form: str
     root: Path
-    readers: dict[str, Reader]
-    sources: dict[str, Path]
+    readers: Mapping[str, Reader]
+    sources: Mapping[str, Path] = field(default_factory=dict)
 
 
 def recognise(path: Path) -> Layout:
     """The format and splits of what lies at a path.
 
     Raises:
-        DataError: nothing to recognise, or more than one format.
+        DataError: nothing to recognise, more than one format, or a list of splits that cannot be read.
     """
+    if not path.exists():
+        raise DataError("no such file or folder", place=path, cure=f"give one of these: {LAYOUTS}")
     if path.is_file():
         return _file(path)
-    if not path.is_dir():
-        raise DataError("no such file or folder", place=path, cure=f"give one of these: {LAYOUTS}")
-    found = [layout for find in _FOLDERS if (layout := find(path)) is not None]
+    found = [layout for find in _FOLDERS if (layout := find(path)) is not None] or _last_resorts(path)
     if not found:
         raise DataError("no annotations recognised", place=path, cure=f"looked for these: {LAYOUTS}")
     if len(found) > 1:
@@ -57,28 +61,49 @@ def recognise(path: Path) -> Layout:
 
 
 def _file(path: Path) -> Layout:
-    if path.suffix.lower() == ".json":
+    suffix = path.suffix.lower()
+    if suffix == ".json":
         root = path.parent.parent if path.parent.name == "annotations" else path.parent
-        split = coco.split_name(path)
-        return Layout("COCO", root, {split: partial(_coco, path)}, {split: path})
+        return _layout("coco", root, {coco.split_name(path): path}, lambda _, findings: coco.read(path, findings))
+    for form, suffixes, module in (("yolo", (".yaml", ".yml"), yolo), ("csv", (".csv", ".tsv"), csv_boxes)):
+        if suffix in suffixes:
+            splits = module.find_splits(path)
+            if splits:
+                return Layout(form, path.parent, {split: partial(module.read, path, split) for split in splits})
     raise DataError("not an annotation file", place=path, cure=f"give one of these: {LAYOUTS}")
 
 
-def _coco(path: Path, findings: Findings) -> Tables:
-    return coco.read(path, findings)
+def _layout(form: str, root: Path, sources: Mapping[str, Path], read: Callable[[str, Findings], Tables]) -> Layout:
+    return Layout(form, root, {split: partial(read, split) for split in sources}, dict(sources))
 
 
-def _coco_folder(path: Path) -> Layout | None:
+def _coco(path: Path) -> Layout | None:
     files = coco.find_splits(path)
-    return (
-        Layout("COCO", path, {split: partial(_coco, file) for split, file in files.items()}, files) if files else None
-    )
+    return _layout("coco", path, files, lambda split, findings: coco.read(files[split], findings)) if files else None
 
 
-def _voc_folder(path: Path) -> Layout | None:
-    if not voc.is_voc(path):
-        return None
-    return Layout("Pascal VOC", path, {split: partial(voc.read, path, split) for split in voc.find_splits(path)}, {})
+def _voc(path: Path) -> Layout | None:
+    return _of("voc", path, voc.find_splits(path), voc.read) if voc.is_voc(path) else None
 
 
-_FOLDERS: tuple[Callable[[Path], Layout | None], ...] = (_coco_folder, _voc_folder)
+def _yolo(path: Path) -> Layout | None:
+    return _of("yolo", path, yolo.find_splits(path), yolo.read)
+
+
+def _csv(path: Path) -> Layout | None:
+    return _of("csv", path, csv_boxes.find_splits(path), csv_boxes.read)
+
+
+def _of(form: str, path: Path, splits: Iterable[str], read: Callable[[Path, str, Findings], Tables]) -> Layout | None:
+    readers = {split: partial(read, path, split) for split in splits}
+    return Layout(form, path, readers) if readers else None
+
+
+def _last_resorts(path: Path) -> list[Layout]:
+    """Formats without annotation files, which are told by their folders alone."""
+    found = _of("masks", path, masks.find_splits(path), masks.read)
+    found = found or _of("folders", path, folders.find_splits(path), folders.read)
+    return [found] if found else []
+
+
+_FOLDERS: tuple[Callable[[Path], Layout | None], ...] = (_coco, _voc, _yolo, _csv)

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.classes import Size
-from sightline.data.decode import IMAGE_SUFFIXES, read_size
 from sightline.data.findings import Findings
+from sightline.data.image_header import IMAGE_SUFFIXES, read_size
 from sightline.data.mask_files import MASK_FILE, read_labels
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError

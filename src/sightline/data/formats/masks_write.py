@@ -82,7 +82,7 @@ def _write_picture(tables: Tables, row: int, labels: NDArray[np.int32], stems: S
     if stems.known(key):
         place.output.losses["image listed twice in one split"] += 1
         return
-    name = stems.name(image_name(tables, row), key)
+    name = stems.name(image_name(tables, row).removeprefix(f"{place.split}/"), key)
     place.output.put_image(source, f"images/{place.split}/{name}")
     mask = PurePosixPath(name).with_suffix(".png")
     write_labels(place.output.folder / "masks" / place.split / mask, labels, wide=place.wide)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable
 from pathlib import PurePosixPath
 
-from sightline.data.decode import IMAGE_SUFFIXES
+from sightline.data.image_header import IMAGE_SUFFIXES
 from sightline.errors import DataError
 
 RENAMED = "image renamed"

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 from xml.etree import ElementTree
 
 from sightline.classes import Size
-from sightline.data.decode import IMAGE_SUFFIXES
 from sightline.data.findings import Findings
+from sightline.data.image_header import IMAGE_SUFFIXES
 from sightline.data.mask_files import MASK_FILE
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError

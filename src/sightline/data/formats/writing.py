@@ -108,8 +108,11 @@ def inner_path(name: str) -> str:
 def image_name(tables: Tables, row: int) -> str:
     """The name of an image below the images' folder of a new set: without the folders that belong to its format."""
     name = inner_path(tables.images.files[row])
-    first, _, rest = name.partition("/")
-    return rest if rest and first.casefold() in _FORMAT_FOLDERS else name
+    while True:
+        first, _, rest = name.partition("/")
+        if not rest or first.casefold() not in _FORMAT_FOLDERS:
+            return name
+        name = rest
 
 
 _FORMAT_FOLDERS = frozenset({"images", "jpegimages", "train", "val", "valid", "test", "train2017", "val2017"})

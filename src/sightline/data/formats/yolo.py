@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.classes import Size
-from sightline.data.decode import IMAGE_SUFFIXES, read_size
 from sightline.data.findings import Findings
-from sightline.data.formats.yolo_config import YoloSet, can_be_a_path, find_set
+from sightline.data.formats.path_texts import can_be_a_path
+from sightline.data.formats.yolo_config import YoloSet, find_set
 from sightline.data.formats.yolo_labels import Line, LineForm, read_lines
+from sightline.data.image_header import IMAGE_SUFFIXES, read_size
 from sightline.data.listing import Listing
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
@@ -204,7 +205,9 @@ def _listed(text: str, folder: Path, root: Path) -> Path:
     if path.is_absolute():
         return path
     inner = Path(*(part for part in path.parts if part != ".."))
-    return root / inner if not (folder / inner).exists() and (root / inner).exists() else folder / inner
+    from_list, from_root = folder / inner, root / inner
+    is_from_root = from_root.exists() or not from_list.parent.is_dir()
+    return from_root if is_from_root and not from_list.exists() else from_list
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:

@@ -10,7 +10,6 @@ lies only what an absolute path names. A split whose folder is not there is left
 one. A key of another name is a split where its value names a folder below ``images``.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from sightline.data.formats.path_texts import can_be_a_path
 from sightline.errors import DataError
 
 _NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
@@ -183,14 +183,6 @@ def _inside(folder: Path, base: Path, text: str) -> Path:
     return Path(base, *_without_steps_up(Path(text).parts))
 
 
-def can_be_a_path(text: str) -> bool:
-    """Whether the system can be asked for a file of this path."""
-    try:
-        return "\0" not in text and all(len(os.fsencode(part)) < 256 for part in text.split("/")) and len(text) < 2048
-    except UnicodeEncodeError:
-        return False
-
-
 def _without_steps_up(parts: Iterable[str]) -> Iterator[str]:
     return (part for part in parts if part not in ("..", "."))
 
@@ -273,5 +265,7 @@ def _from_class_list(folder: Path) -> YoloSet | None:
         raise DataError("must have the name of a class on every line", place=lists[0], cure="correct the file")
     folders = sorted(place for place in images.iterdir() if place.is_dir())
     has_splits = any(place.name in _SPLITS for place in folders) and all(place.is_dir() for place in images.iterdir())
-    splits = {place.name: (place,) for place in folders} if has_splits else {"all": (images,)}
+    splits: dict[str, tuple[Path, ...]] = {"all": (images,)}
+    if has_splits:
+        splits = {place.name: (place,) for place in folders}
     return YoloSet(lists[0], folder, tuple(names), splits)

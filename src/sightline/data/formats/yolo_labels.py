@@ -144,7 +144,7 @@ def _wrong_length(count: int, form: LineForm) -> str:
     if form.keypoints:
         wanted = f"5 + {form.keypoints} * {form.dimensions} = {form.length}"
         return "" if count == form.length else f"{count} values, where kpt_shape asks for {wanted}"
-    if count == 5 or (count >= 7 and count % 2):
+    if count >= 5 and count % 2:
         return ""
     return f"{count} values: a box has 5, a polygon 7 or more, always an odd number"
 

@@ -2,8 +2,9 @@
 
 A set has one task: keypoints make it one of poses, masks one of segments, else it is one of boxes. Every object is a
 line of numbers between 0 and 1, with ten decimals: pixel coordinates come back to 1e-5 of a pixel in images of up to
-100,000 pixels a side, and those of six decimals come back equal in images of up to 5,000. A mask of several parts, or with holes, becomes one polygon: its outlines are tied by lines of no
-width. Run lengths are traced along pixel edges, so that filling the polygon gives the same pixels.
+100,000 pixels a side, and those of six decimals come back equal in images of up to 5,000. A mask of several parts, or
+with holes, becomes one polygon: its outlines are tied by lines of no width. Run lengths are traced along pixel edges,
+so that filling the polygon gives the same pixels.
 
 data.yaml has no key ``path``, as Ultralytics takes a relative one from the folder that it is started in, and starts
 from the file's own folder without it. Its programs ask for splits ``train`` and ``val``; splits of other names become

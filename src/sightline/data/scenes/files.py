@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from sightline.data.mask_files import encode
+from sightline.data.coco_masks import encode
 from sightline.data.scenes.config import ScenesConfig
 from sightline.data.scenes.render import Picture, render
 

@@ -1,0 +1,104 @@
+"""``sightline data check``: what is wrong with a set of labelled images, and a repaired copy of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightline.cli import options
+from sightline.cli.datasets import find_data
+from sightline.cli.output import counter, show_json, show_table
+from sightline.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from sightline.data.doctor.check import Checkup
+    from sightline.data.doctor.repair import Change
+
+_SHOWN = 5
+
+
+def check_command(
+    data: options.DataArgument,
+    split: options.Splits = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option("--fix", metavar="DIR", help="Write a repaired copy there and list what is different in it."),
+    ] = None,
+    link: options.Link = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Do not decode images: damaged and alike ones are not found.")
+    ] = False,
+    most: Annotated[
+        int, typer.Option("--most", metavar="N", help="Cases of a kind that are shown; 0 for all.")
+    ] = _SHOWN,
+    as_json: options.Json = False,
+) -> None:
+    """Find every defect of a set: boxes, ids, masks, images, splits; ends with exit code 3 where there are errors."""
+    from sightline.data.doctor.check import check
+
+    if fix is not None and fix.exists():
+        raise ConfigError("there is something of this name already", place=fix, cure="choose another --fix")
+    if link and fix is None:
+        raise ConfigError(
+            "--link says how images are copied, but nothing is copied", cure="give --fix, or leave it out"
+        )
+    path = find_data(data)
+    with counter("looking at images") as progress:
+        checkup = check(path, splits=tuple(split or ()), pixels=not fast, progress=progress)
+    changes: list[Change] | None = None
+    if fix is not None:
+        from sightline.data.doctor.repair import repair
+
+        changes = repair(checkup, fix, images="link" if link else "copy")
+    if as_json:
+        show_json(_document(checkup, changes, fix))
+    else:
+        _show(checkup, most)
+        if changes is not None:
+            _show_changes(changes, fix, most)
+    if checkup.number("error"):
+        raise typer.Exit(DataError.exit_code)
+
+
+def _document(checkup: "Checkup", changes: "list[Change] | None", out: Path | None) -> dict[str, Any]:
+    fixed = None if changes is None else {"out": str(out), "changes": [change.to_dict() for change in changes]}
+    return checkup.to_dict() | {"fixed": fixed}
+
+
+def _show(checkup: "Checkup", most: int) -> None:
+    from sightline.data.doctor.check import SEVERITIES
+    from sightline.data.finding_kinds import KINDS
+
+    for name, tables in checkup.splits.items():
+        print(f"{name}: {len(tables.images):,} images, {len(tables.objects):,} objects ({checkup.form})")
+    rows = [[KINDS[code].severity, code, f"{number:,}", KINDS[code].title] for code, number in checkup.counts.items()]
+    if rows:
+        show_table(["severity", "code", ">cases", "what"], rows)
+    for code, number in checkup.counts.items():
+        kind = KINDS[code]
+        if kind.severity == "note":
+            continue
+        print(f"{kind.severity} {code}: {kind.title}; likely cause: {kind.cause}; cure: {kind.cure}")
+        cases = [finding for finding in checkup.findings if finding.code == code]
+        for finding in cases[: most or None]:
+            print(f"  {finding.place}: {finding.what}")
+        if most and number > most:
+            print(f"  ... and {number - most:,} more; --most 0 shows all")
+    counts = [
+        f"{checkup.number(severity):,} {severity}{'' if checkup.number(severity) == 1 else 's'}"
+        for severity in SEVERITIES
+    ]
+    print(", ".join(counts) + ("" if checkup.looked else "; images were not decoded"))
+
+
+def _show_changes(changes: "list[Change]", out: Path | None, most: int) -> None:
+    from collections import Counter
+
+    counts = Counter((change.code, change.what) for change in changes)
+    print(f"repaired copy: {out}, {len(changes):,} changes")
+    for (code, what), number in counts.items():
+        print(f"  {code}: {what}: {number:,}")
+        if most == 0:
+            for change in changes:
+                if (change.code, change.what) == (code, what):
+                    print(f"    {change.split}: {change.place}")

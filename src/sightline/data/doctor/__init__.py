@@ -1,0 +1,1 @@
+"""The check of a set: what is wrong with its files, annotations and images."""

@@ -1,0 +1,161 @@
+"""The check of a set: everything that is wrong or odd, each case with its place, cause and cure.
+
+The readers tell of what breaks the format, the checks beside this file of what makes no sense. Nothing is changed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sightline.data.doctor import box_checks, image_checks, mask_checks
+from sightline.data.doctor.similar_images import Pair, find_similar, similar_findings
+from sightline.data.finding_kinds import KINDS, Severity
+from sightline.data.findings import Finding, Findings
+from sightline.data.formats.layouts import Layout, recognise
+from sightline.data.records import find_images
+from sightline.data.tables import Tables
+from sightline.errors import DataError
+
+Progress = Callable[[int, int], None]
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""From worst to least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkup:
+    """What a check found.
+
+    Args:
+        path: the set.
+        form: its format.
+        splits: the annotations of each split that could be read.
+        findings: every case, the worst first.
+        looked: whether all pixels were decoded, for damage and likeness.
+    """
+
+    path: Path
+    form: str
+    splits: Mapping[str, Tables]
+    findings: tuple[Finding, ...]
+    looked: bool
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Cases of each kind, by code, the worst first."""
+        return dict(Counter(finding.code for finding in self.findings))
+
+    def number(self, severity: Severity) -> int:
+        """Cases of a severity."""
+        return sum(finding.kind.severity == severity for finding in self.findings)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        sizes = {name: {"images": len(t.images), "objects": len(t.objects)} for name, t in self.splits.items()}
+        return {
+            "set": str(self.path),
+            "format": self.form,
+            "splits": sizes,
+            "pixels_checked": self.looked,
+            "severities": {severity: self.number(severity) for severity in SEVERITIES},
+            "counts": self.counts,
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def check(
+    path: Path, *, splits: tuple[str, ...] = (), pixels: bool = True, progress: Progress | None = None
+) -> Checkup:
+    """Checks a set.
+
+    Args:
+        path: as for ``open_dataset``.
+        splits: which splits; none stands for all.
+        pixels: whether all images are decoded, to find damaged, identical and nearly identical ones.
+        progress: called with images done and images in all, while pixels are decoded.
+
+    Raises:
+        DataError: nothing to recognise, or no such split.
+    """
+    layout = recognise(path)
+    unknown = [name for name in splits if name not in layout.readers]
+    if unknown:
+        known = ", ".join(layout.readers)
+        raise DataError(f"no split '{unknown[0]}'", place=path, cure=f"the splits there are: {known}")
+    tables: dict[str, Tables] = {}
+    listed: list[Finding] = []
+    for split in splits or layout.readers:
+        findings = Findings(thorough=True)
+        try:
+            tables[split] = layout.readers[split](findings)
+            _check_split(tables[split], findings)
+        except DataError as error:
+            findings.add_error("file-unreadable", error)
+        listed += [replace(finding, split=split) for finding in findings]
+        listed += _counted_only(findings, split, layout)
+    listed += _across(tables, whole=not splits and path.is_dir())
+    if pixels:
+        listed += _look(tables, progress, {finding.image for finding in listed if finding.code == "image-damaged"})
+    listed = list(dict.fromkeys(listed))
+    ranks = {code: (SEVERITIES.index(kind.severity), place) for place, (code, kind) in enumerate(KINDS.items())}
+    return Checkup(path, layout.form, tables, tuple(sorted(listed, key=lambda f: ranks[f.code])), pixels)
+
+
+def _check_split(tables: Tables, findings: Findings) -> None:
+    found = find_images(tables, findings)
+    sizes = image_checks.check_headers(tables, found, findings)
+    findings.extend(list(box_checks.check_boxes(tables, sizes)))
+    findings.extend(list(box_checks.check_duplicates(tables)))
+    findings.extend(list(mask_checks.check_masks(tables, sizes)))
+    findings.extend(list(mask_checks.check_keypoints(tables, sizes)))
+    findings.extend(list(image_checks.check_listing(tables)))
+
+
+def _counted_only(findings: Findings, split: str, layout: Layout) -> Iterable[Finding]:
+    """Kinds that readers count without naming the cases: one finding a kind."""
+    named = Counter(finding.code for finding in findings)
+    source = layout.sources.get(split, layout.root)
+    for code, number in findings.counts.items():
+        if number > named[code]:
+            yield Finding(code, f"{number - named[code]:,} cases: {KINDS[code].title}", str(source), split=split)
+
+
+def _across(splits: Mapping[str, Tables], *, whole: bool) -> list[Finding]:
+    """Findings that need more than one split; some need all."""
+    found = list(image_checks.check_classes(splits)) + list(_in_two_splits(splits))
+    return found + list(image_checks.check_unlisted(splits)) if whole else found
+
+
+def _files(tables: Tables) -> dict[str, int]:
+    return {str(tables.image_path(row)): row for row in range(len(tables.images))}
+
+
+def _in_two_splits(splits: Mapping[str, Tables]) -> Iterable[Finding]:
+    """Files listed by two splits, neither of which is a part of the other (as VOC's train is of trainval)."""
+    files = {name: _files(tables) for name, tables in splits.items()}
+    names = list(files)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            shared = [path for path in files[one] if path in files[other]]
+            if shared and len(shared) < min(len(files[one]), len(files[other])):
+                for path in shared:
+                    yield Finding("images-identical-across", f"listed by {one} and {other}", path, "", path, other)
+
+
+def _look(splits: Mapping[str, Tables], progress: Progress | None, known: set[str]) -> list[Finding]:
+    """Damaged, identical and nearly identical images, each file looked at once."""
+    owners: dict[str, str] = {}
+    for split, tables in splits.items():
+        for path in _files(tables):
+            if Path(path).is_file():
+                owners.setdefault(path, split)
+    images = [(split, Path(path)) for path, split in owners.items()]
+    result = find_similar([path for _, path in images], progress=progress)
+    damaged = [
+        Finding("image-damaged", error.what, str(path), image=str(path), split=owners[str(path)])
+        for path, error in result.unreadable
+        if str(path) not in known
+    ]
+    pairs: list[Pair] = result.pairs
+    return damaged + similar_findings(pairs, images)
