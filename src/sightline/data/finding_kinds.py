@@ -294,7 +294,7 @@ _ALL = (
     Kind(
         "box-aspect",
         "warning",
-        "box of an absurd shape, longer than 20 times its width",
+        "box of an absurd shape, longer than 30 times its width",
         "a slip of the mouse",
         "look at it",
     ),

@@ -55,7 +55,7 @@ def _list(folder: str) -> list[str]:
     try:
         with os.scandir(folder or ".") as entries:
             return [entry.name for entry in entries if entry.is_file()]
-    except (FileNotFoundError, NotADirectoryError):
+    except (OSError, ValueError):  # there is no such folder, or no name that a folder can have
         return []
 
 

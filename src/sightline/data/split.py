@@ -80,7 +80,8 @@ class SplitReport:
         """(P, K) share of each class's objects that a part has; NaN for classes without objects."""
         total = self.objects.sum(0).astype(np.float64)
         total[total == 0] = np.nan
-        return self.objects / total
+        shares: NDArray[np.float64] = self.objects / total
+        return shares
 
     @property
     def deviation(self) -> float:
@@ -248,7 +249,7 @@ class _Dealer:
                         self._wanted[label][part] -= change
 
     def _gain(self, moved: Mapping[int, int], first: int, second: int) -> float:
-        """By how much chi-square falls when objects move from the first part to the second; 0 if one would lose a class.
+        """By how much chi-square falls when objects move between two parts; 0 if one would lose a class.
 
         Args:
             moved: objects by class, negative where they move to the first part.

@@ -15,8 +15,8 @@ from sightline.data.boxes import fit_boxes
 from sightline.data.findings import Finding
 from sightline.data.tables import Tables
 
-ABSURD_ASPECT = 20.0
-"""Longer side over shorter side from which a box is looked at; skis and baseball bats end at about 15."""
+ABSURD_ASPECT = 30.0
+"""Longer side over shorter side from which a box is looked at; a knife in COCO has 21."""
 
 SAME_OVERLAP = 0.95
 """Overlap (IoU) from which two boxes of one class in one image are one annotation twice."""

@@ -22,6 +22,9 @@ Progress = Callable[[int, int], None]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """From worst to least."""
 
+_WITHOUT_BOXES = frozenset({"masks", "folders"})
+"""Formats whose boxes nobody drew: they follow from label images, or are the whole image."""
+
 
 @dataclass(frozen=True, eq=False)
 class Checkup:
@@ -105,8 +108,9 @@ def check(
 def _check_split(tables: Tables, findings: Findings) -> None:
     found = find_images(tables, findings)
     sizes = image_checks.check_headers(tables, found, findings)
-    findings.extend(list(box_checks.check_boxes(tables, sizes)))
-    findings.extend(list(box_checks.check_duplicates(tables)))
+    if tables.form not in _WITHOUT_BOXES:
+        findings.extend(list(box_checks.check_boxes(tables, sizes)))
+        findings.extend(list(box_checks.check_duplicates(tables)))
     findings.extend(list(mask_checks.check_masks(tables, sizes)))
     findings.extend(list(mask_checks.check_keypoints(tables, sizes)))
     findings.extend(list(image_checks.check_listing(tables)))
@@ -146,7 +150,8 @@ def _in_two_splits(splits: Mapping[str, Tables]) -> Iterable[Finding]:
 def _look(splits: Mapping[str, Tables], progress: Progress | None, known: set[str]) -> list[Finding]:
     """Damaged, identical and nearly identical images, each file looked at once."""
     owners: dict[str, str] = {}
-    for split, tables in splits.items():
+    # A file of train and of trainval is told as train's: the smaller split says more.
+    for split, tables in sorted(splits.items(), key=lambda item: len(item[1].images)):
         for path in _files(tables):
             if Path(path).is_file():
                 owners.setdefault(path, split)

@@ -143,9 +143,9 @@ class Windows:
         """The windows of pictures (N, 32, 32)."""
         views = sliding_window_view(luma, (_WINDOW, _WINDOW), (1, 2))[:, ::_STEP, ::_STEP]
         flat = views.reshape(len(luma), -1, _WINDOW * _WINDOW).astype(np.float32)
-        flat = (flat - (flat @ _SLOPES) @ _SLOPES.T).swapaxes(0, 1)
-        contrast = np.sqrt((flat**2).mean(2))
-        return cls(flat / np.maximum(8 * contrast, 1e-3)[:, :, None], contrast > _LEAST_CONTRAST)
+        rest = np.asarray(flat - (flat @ _SLOPES) @ _SLOPES.T, np.float32).swapaxes(0, 1)
+        contrast = np.sqrt((rest**2).mean(2))
+        return cls(rest / np.maximum(_WINDOW * contrast, 1e-3)[:, :, None], contrast > _LEAST_CONTRAST)
 
 
 def _slopes() -> NDArray[np.float32]:

@@ -30,6 +30,8 @@ ROBOFLOW = "_annotations.coco.json"
 
 _OFFICIAL = re.compile(r"instances_([A-Za-z]+?)_?(\d{4})?")
 _LISTS = ("images", "annotations")
+_FEWEST_CLASSES = 2
+"""A single class that is not listed may as well be another class."""
 
 
 def find_splits(folder: Path) -> dict[str, Path]:
@@ -231,11 +233,15 @@ def _object_table(
     numbers = _joined(columns.numbers, 5)
     rows = _joined(columns.rows)
     owners, known_image = _look_up(numbers[:, 0], images.ids)
-    labels, known_class = _look_up(numbers[:, 1], np.asarray([c["id"] for c in categories], np.int64))
+    category_ids = np.asarray([category["id"] for category in categories], np.int64)
+    class_ids = numbers[:, 1] + _shift(numbers[:, 1], category_ids, path, findings)
+    labels, known_class = _look_up(class_ids, category_ids)
     for i in np.flatnonzero(~known_image):
         what = f"there is no image with id {numbers[i, 0]}"
         findings.add("image-id-unknown", what, path, f"annotations[{rows[i]}].image_id")
-    _note_unknown_classes(numbers[:, 1], known_class, categories, rows, path, findings)
+    for i in np.flatnonzero(~known_class):
+        what = f"there is no category with id {class_ids[i]}"
+        findings.add("class-unknown", what, path, f"annotations[{rows[i]}].category_id")
     for place, first in _repeated_ids(numbers[:, 2]):
         what = f"the id {numbers[place, 2]} was used by annotations[{rows[first]}] already"
         findings.add("annotation-id-duplicate", what, path, f"annotations[{rows[place]}].id")
@@ -278,25 +284,17 @@ def _look_up(values: NDArray[np.int64], ids: NDArray[np.int64]) -> tuple[NDArray
     return rows, ids[rows] == values
 
 
-def _note_unknown_classes(
-    values: NDArray[np.int64],
-    known: NDArray[np.bool_],
-    categories: Sequence[dict[str, Any]],
-    rows: NDArray[np.int64],
-    path: Path,
-    findings: Findings,
-) -> None:
-    if known.all():
-        return
-    listed = {category["id"] for category in categories}
-    used = {int(value) for value in np.unique(values)}
+def _shift(values: NDArray[np.int64], ids: NDArray[np.int64], path: Path, findings: Findings) -> int:
+    """By how much all class ids are beside the listed ones: 1 or -1, which is noted; 0 where they are not."""
+    used, listed = {int(value) for value in np.unique(values)}, {int(number) for number in ids}
+    if used <= listed or len(used) < _FEWEST_CLASSES:
+        return 0
     for shift in (1, -1):
         if {value + shift for value in used} <= listed:
             what = f"class ids are {_range(used)}, but the listed ones {_range(listed)}"
             findings.add("class-ids-off-by-one", what, path, "annotations[].category_id")
-    for i in np.flatnonzero(~known):
-        what = f"there is no category with id {values[i]}"
-        findings.add("class-unknown", what, path, f"annotations[{rows[i]}].category_id")
+            return shift
+    return 0
 
 
 def _range(values: set[int]) -> str:
