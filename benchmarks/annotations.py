@@ -83,7 +83,9 @@ def make(folder: Path, images: int, objects: int) -> Path:
         for number in range(objects):
             x, y = draw.uniform(0, 500), draw.uniform(0, 400)
             w, h = draw.uniform(5, 139), draw.uniform(5, 79)
-            points = [round(v, 2) for _ in range(draw.randint(10, 48)) for v in (x + draw.random() * w, y + draw.random() * h)]
+            points = [
+                round(v, 2) for _ in range(draw.randint(10, 48)) for v in (x + draw.random() * w, y + draw.random() * h)
+            ]
             entry = {"segmentation": [points], "area": round(w * h / 2, 4), "iscrowd": 0}
             entry |= {"image_id": draw.randrange(images), "bbox": [round(v, 2) for v in (x, y, w, h)]}
             entry |= {"category_id": draw.randint(1, 80), "id": number + 1}
@@ -111,7 +113,9 @@ def main() -> int:
     options = parser.parse_args()
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
-        print(f"{'objects':>9} {'MB':>5} {'peer s':>7} {'ours s':>7} {'ratio':>6} {'peer MB':>8} {'ours MB':>8} {'grown':>13} {'ratio':>6}")
+        print(
+            f"{'objects':>9} {'MB':>5} {'peer s':>7} {'ours s':>7} {'ratio':>6} {'peer MB':>8} {'ours MB':>8} {'grown':>13} {'ratio':>6}"
+        )
         sizes = [TRAIN2017] if options.coco else [(objects // 7 + 1, objects) for objects in options.objects]
         for images, objects in sizes:
             path = make(Path(folder), images, objects)

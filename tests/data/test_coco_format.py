@@ -128,7 +128,11 @@ DEFECTS = [
     (change("annotations", 0, "bbox", value=[1, 2, 10**400, 4]), "annotations[0].bbox", "finite"),
     (change("annotations", 0, "area", value=-1), "annotations[0].area", "at least 0"),
     (change("annotations", 0, "iscrowd", value=2), "annotations[0].iscrowd", "0 or 1"),
-    (change("annotations", 0, "segmentation", value="x"), "annotations[0].segmentation", "list of polygons or run lengths"),
+    (
+        change("annotations", 0, "segmentation", value="x"),
+        "annotations[0].segmentation",
+        "list of polygons or run lengths",
+    ),
     (change("annotations", 0, "keypoints", value=[1, 2, 2]), "annotations[0].keypoints", "no category names any"),
     (change("annotations", 1, "image_id", value=8), "annotations[1].image_id", "no image with id 8"),
     (change("annotations", 1, "category_id", value=8), "annotations[1].category_id", "no category with id 8"),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sightline.data import split
 from sightline.data.dataset import open_dataset
 from sightline.data.split import Contents, SplitReport, make_splits
 from sightline.data.split_set import SplitWishes, split_set
@@ -112,6 +113,15 @@ def test_classes_are_spread_far_better_than_by_chance() -> None:
             np.add.at(table, (part[holding.owners], holding.labels), 1)
             chance.append(SplitReport(PARTS, holding.classes, report.images, table, 1).deviation)
         assert report.deviation < np.mean(chance) / 3
+
+
+def test_exchanges_bring_classes_closer_to_the_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    holding = skewed(600, 20, 0)
+    _, after = make_splits(holding, PARTS)
+    monkeypatch.setattr(split, "_MOST_TRIES", 0)
+    _, before = make_splits(holding, PARTS)
+    assert after.deviation < 0.85 * before.deviation
+    assert after.images.tolist() == before.images.tolist()
 
 
 def test_rare_classes_are_in_all_parts() -> None:

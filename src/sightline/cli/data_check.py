@@ -12,7 +12,7 @@ from sightline.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from sightline.data.doctor.check import Checkup
-    from sightline.data.doctor.repair import Change
+    from sightline.data.doctor.repair import Repair
 
 _SHOWN = 5
 
@@ -29,7 +29,7 @@ def check_command(
         bool, typer.Option("--fast", help="Do not decode images: damaged and alike ones are not found.")
     ] = False,
     most: Annotated[
-        int, typer.Option("--most", metavar="N", help="Cases of a kind that are shown; 0 for all.")
+        int, typer.Option("--most", metavar="N", min=0, help="Cases of a kind that are shown; 0 for all.")
     ] = _SHOWN,
     as_json: options.Json = False,
 ) -> None:
@@ -45,23 +45,26 @@ def check_command(
     path = find_data(data)
     with counter("looking at images") as progress:
         checkup = check(path, splits=tuple(split or ()), pixels=not fast, progress=progress)
-    changes: list[Change] | None = None
+    if not as_json:
+        _show(checkup, most)
+    repaired: Repair | None = None
     if fix is not None:
         from sightline.data.doctor.repair import repair
 
-        changes = repair(checkup, fix, images="link" if link else "copy")
+        repaired = repair(checkup, fix, images="link" if link else "copy")
     if as_json:
-        show_json(_document(checkup, changes, fix))
-    else:
-        _show(checkup, most)
-        if changes is not None:
-            _show_changes(changes, fix, most)
+        show_json(_document(checkup, repaired, fix))
+    elif repaired is not None:
+        _show_changes(repaired, fix, most)
     if checkup.number("error"):
         raise typer.Exit(DataError.exit_code)
 
 
-def _document(checkup: "Checkup", changes: "list[Change] | None", out: Path | None) -> dict[str, Any]:
-    fixed = None if changes is None else {"out": str(out), "changes": [change.to_dict() for change in changes]}
+def _document(checkup: "Checkup", repaired: "Repair | None", out: Path | None) -> dict[str, Any]:
+    fixed = None
+    if repaired is not None:
+        changes = [change.to_dict() for change in repaired.changes]
+        fixed = {"out": str(out), "changes": changes, "objects_lost": repaired.lost, "losses": dict(repaired.losses)}
     return checkup.to_dict() | {"fixed": fixed}
 
 
@@ -91,14 +94,19 @@ def _show(checkup: "Checkup", most: int) -> None:
     print(", ".join(counts) + ("" if checkup.looked else "; images were not decoded"))
 
 
-def _show_changes(changes: "list[Change]", out: Path | None, most: int) -> None:
+def _show_changes(repaired: "Repair", out: Path | None, most: int) -> None:
     from collections import Counter
 
-    counts = Counter((change.code, change.what) for change in changes)
-    print(f"repaired copy: {out}, {len(changes):,} changes")
-    for (code, what), number in counts.items():
-        print(f"  {code}: {what}: {number:,}")
-        if most == 0:
-            for change in changes:
-                if (change.code, change.what) == (code, what):
-                    print(f"    {change.split}: {change.place}")
+    numbers = Counter((change.code, change.what) for change in repaired.changes)
+    lost = Counter[tuple[str, str]]()
+    for change in repaired.changes:
+        lost[change.code, change.what] += change.lost
+    print(f"repaired copy: {out}, {len(repaired.changes):,} changes, {repaired.lost:,} objects left out")
+    for (code, what), number in numbers.items():
+        objects = f" ({lost[code, what]:,} objects left out)" if lost[code, what] else ""
+        print(f"  {code}: {what}: {number:,}{objects}")
+        changes = [change for change in repaired.changes if (change.code, change.what) == (code, what)]
+        for change in changes if most == 0 else ():
+            print(f"    {change.split}: {change.place}" if change.split else f"    {change.place}")
+    for reason, number in repaired.losses.items():
+        print(f"  not in the copy as it was, for the format has no place for it: {reason}: {number:,}")

@@ -4,9 +4,7 @@ Pillow decodes. What comes out is always (3, H, W) uint8 RGB with the EXIF orien
 each colour mode becomes that. Of an animation, or a file of several pages, the first frame is read, and the result
 says so. A damaged file is an error, or what is left of it where the caller asks for that (``salvage.py``).
 
-Why Pillow: on BCCD's and COCO's photographs ``torchvision.io.decode_jpeg`` gives the same bytes, and no sooner. It
-hands out interleaved pixels; brought into the same order in memory they took 1.03 and 1.04 times as many images a
-second when copied plane by plane, 0.85 and 0.95 times by ``contiguous()``, and importing torchvision takes a second.
+Pillow decodes, except for plain JPEGs, which nearly all photographs are (``jpeg.py``).
 """
 
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from sightline.classes import Size
 from sightline.data.image_header import count_frames, opened
+from sightline.data.jpeg import decode_plain_jpeg
 from sightline.data.pixels import orientation_of, rgb, upright
 from sightline.data.salvage import DAMAGE, is_cut_short, salvage
 from sightline.geometry.reduction import shrink_factor
@@ -31,7 +30,8 @@ class Decoded:
     """An image, and what there is to say about its file.
 
     Args:
-        image: (3, H, W) uint8 RGB, contiguous, upright by its EXIF orientation; possibly reduced.
+        image: (3, H, W) uint8 RGB, upright by its EXIF orientation; possibly reduced. In memory the channels come
+            first or last.
         size: (H, W) of the whole upright picture: that of ``image``, or exactly 2, 4 or 8 times that if it is reduced.
         frames: how many the file has, of which ``image`` is the first; None where there are more that are damaged and
             could not be counted.
@@ -57,7 +57,8 @@ def read_image(path: str | Path) -> Tensor:
         path: the file.
 
     Returns:
-        (3, H, W) uint8 RGB, contiguous, upright by its EXIF orientation.
+        (3, H, W) uint8 RGB, upright by its EXIF orientation. In memory the channels come first, or last as decoders
+        give them: ``contiguous()`` where the order matters.
 
     Raises:
         DataError: the file is missing, no image, damaged, too large, or in a colour mode without a defined RGB.
@@ -97,6 +98,9 @@ def decode_image(
     with opened(path) as file:
         frames = count_frames(file, path)
         factor = 1 if at_least is None else _reduce(file, at_least)
+        if factor == 1 and (plain := decode_plain_jpeg(file, path)) is not None:
+            height, width = plain.shape[1:]
+            return Decoded(plain, (height, width))
         image, damage, missing = file, None, None
         try:
             _load_whole(file, path)

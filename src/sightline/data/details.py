@@ -1,6 +1,7 @@
 """The texts of COCO entries, read one by one when they are asked for: from the annotation file, or from memory."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,13 @@ class Details:
         Raises:
             DataError: the file has changed since it was opened, or a label image cannot be read.
         """
-        return with_mask(json.loads(self.text(offset, length)))
+        try:
+            entry = json.loads(self.text(offset, length))
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"an entry cannot be read ({error})", place=self.path, cause="the file was changed while it was read"
+            ) from error
+        return with_mask(entry)
 
     def text(self, offset: int, length: int) -> bytes:
         """The text of one entry; raises :class:`DataError` as :meth:`read`."""
@@ -73,9 +80,30 @@ class Details:
                 file.seek(offset)
                 return file.read(length)
         except OSError as error:
-            raise DataError(
-                f"the annotation file cannot be read ({error.strerror})", place=self.path, cure="open the set again"
-            ) from error
+            raise self._gone(error) from error
+
+    def each(self, spans: NDArray[np.int64]) -> Iterator[bytes]:
+        """The texts of many entries; the file is opened once. Raises :class:`DataError` as :meth:`read`.
+
+        Args:
+            spans: (N, 2) offset and length of each.
+        """
+        if self.path is None:
+            yield from (self.text(offset, length) for offset, length in spans.tolist())
+            return
+        try:
+            with self.path.open("rb") as file:
+                self._require_unchanged()
+                for offset, length in spans.tolist():
+                    file.seek(offset)
+                    yield file.read(length)
+        except OSError as error:
+            raise self._gone(error) from error
+
+    def _gone(self, error: OSError) -> DataError:
+        return DataError(
+            f"the annotation file cannot be read ({error.strerror})", place=self.path, cure="open the set again"
+        )
 
     def _require_unchanged(self) -> None:
         if self.path is not None and Stamp.of(self.path) != self.stamp:

@@ -42,7 +42,15 @@ _DROP = "the annotation is left out"
 
 _ALL = (
     # Files and values.
-    Kind("file-unreadable", "error", "annotation file that cannot be read", _FILE, "fetch the file again", True),
+    Kind(
+        "file-unreadable",
+        "error",
+        "annotation file that cannot be read",
+        _FILE,
+        "fetch the file again",
+        True,
+        "the file and its image are left out; a split that is one file is refused",
+    ),
     Kind(
         "json-duplicate-key",
         "error",
@@ -68,6 +76,7 @@ _ALL = (
         "file among images that is no image",
         "a film, a note or an archive in a class's folder",
         "take it away",
+        repair="it is not copied",
     ),
     # Ids and classes.
     Kind(
@@ -102,6 +111,7 @@ _ALL = (
         "two files that were joined",
         "give each class one id and one name",
         True,
+        "classes of one name become one; an id of two names is refused",
     ),
     Kind(
         "image-id-unknown",
@@ -178,6 +188,7 @@ _ALL = (
         "image file that no annotation file lists",
         "the image was never labelled",
         "label it, or list it as an image without objects, or take it away",
+        repair="it is not copied",
     ),
     Kind(
         "image-listed-twice",
@@ -185,7 +196,7 @@ _ALL = (
         "image file listed by more than one entry",
         "two files that were joined",
         "join the entries",
-        repair="",
+        repair="a line that comes again is left out; entries of COCO and of tables stay",
     ),
     Kind(
         "image-damaged",
@@ -205,7 +216,7 @@ _ALL = (
     Kind(
         "image-size-off",
         "warning",
-        "annotated size is a little off",
+        "annotated size is not the file's, but the boxes fit",
         _TOOL,
         "correct the size",
         repair="the file's size is written",
@@ -344,6 +355,7 @@ _ALL = (
         "boxes read as written: the folder has coordinates that count from 0",
         "another tool than PASCAL VOC's",
         "nothing needs to be done",
+        repair="the same boxes are written as VOC counts them, from 1",
     ),
     Kind(
         "annotation-duplicate",
@@ -359,8 +371,8 @@ _ALL = (
         "warning",
         "crowd without run lengths",
         _TOOL,
-        "write its mask as run lengths, or no mask",
-        repair="its polygons become run lengths",
+        "write its mask as run lengths",
+        repair="its polygons, or its box, become run lengths",
     ),
     Kind(
         "polygon-short",
@@ -378,6 +390,14 @@ _ALL = (
         _CORRECT,
         repair="the mask is left out",
     ),
+    Kind(
+        "mask-malformed",
+        "error",
+        "mask that cannot be decoded",
+        _TOOL,
+        _CORRECT,
+        repair="the mask is left out",
+    ),
     Kind("mask-empty", "warning", "mask without a pixel", "a polygon thinner than a pixel", _CORRECT),
     Kind(
         "mask-box-differs",
@@ -385,7 +405,6 @@ _ALL = (
         "mask that does not fit its box",
         "one of the two was edited alone",
         "look at it",
-        repair="",
     ),
     Kind(
         "keypoint-outside",
@@ -396,11 +415,21 @@ _ALL = (
         repair="the keypoint becomes unlabelled",
     ),
     Kind(
+        "keypoints-unnamed",
+        "error",
+        "more keypoints than the classes name",
+        "classes without their list of keypoints",
+        "name the keypoints in the class's entry",
+        True,
+        "keypoints without a name are left out",
+    ),
+    Kind(
         "caption-ignored",
         "note",
-        "annotation that is a caption: kept, but no object",
+        "annotation that is a caption and no object",
         "a file of captions",
         "nothing needs to be done",
+        repair="it is left out",
     ),
 )
 

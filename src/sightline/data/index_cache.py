@@ -52,9 +52,9 @@ def cached(source: Path, read: Callable[[], Content]) -> Content:
         source: the annotation file.
         read: reads it.
     """
-    if source.stat().st_size < SMALLEST:
+    place = _place(source)
+    if place is None:
         return read()
-    place = cache_folder() / f"{_digest(source)}.safetensors"
     known = _load(place, source)
     if known is not None:
         return known
@@ -63,6 +63,14 @@ def cached(source: Path, read: Callable[[], Content]) -> Content:
     with suppress(OSError, SafetensorError):
         _save(place, content)
     return content
+
+
+def _place(source: Path) -> Path | None:
+    """Where the index of a file is kept; None for small files, and where there is no such place."""
+    try:
+        return None if source.stat().st_size < SMALLEST else cache_folder() / f"{_digest(source)}.safetensors"
+    except (OSError, RuntimeError):  # what is wrong with the file, reading it tells; or the user has no home folder
+        return None
 
 
 def _digest(source: Path) -> str:
@@ -101,11 +109,12 @@ def _load(place: Path, source: Path) -> Content | None:
     try:
         with safe_open(place, framework="numpy") as file:
             about = json.loads(file.metadata()["about"])
-            arrays: dict[str, NDArray[np.generic]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError):
+            names = {*file.keys(), "files", "file_ends"}
+            arrays: dict[str, NDArray[np.generic]] = {name: file.get_tensor(name) for name in names}
+        root = Path(about["image_root"])
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
     files = Strings(arrays.pop("files"), arrays.pop("file_ends"))  # type: ignore[arg-type]  # as they were saved
-    root = Path(about["image_root"])
     if not _are_there(root, files):
         return None
     index = Index(

@@ -54,9 +54,16 @@ class Listing:
 def _list(folder: str) -> list[str]:
     try:
         with os.scandir(folder or ".") as entries:
-            return [entry.name for entry in entries if entry.is_file()]
+            return [entry.name for entry in entries if _is_file(entry)]
     except (OSError, ValueError):  # there is no such folder, or no name that a folder can have
         return []
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link in a circle
+        return False
 
 
 def _fold(name: str) -> str:

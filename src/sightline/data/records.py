@@ -200,7 +200,7 @@ def find_images(tables: Tables, findings: Findings) -> NDArray[np.bool_]:
 
 
 def _join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else ""
+    return f"{where}.{key}" if where.endswith("]") else where
 
 
 def complete_sizes(tables: Tables, found: NDArray[np.bool_], findings: Findings) -> NDArray[np.int32]:

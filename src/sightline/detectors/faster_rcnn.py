@@ -327,8 +327,7 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
 
     def anchors(self, size: Size) -> Anchors:
         """Those of the region proposal network, for an image that is alone in its batch."""
-        image = torch.empty(3, *self.preparation.size_for(size), device="meta")
-        batch = self.preparation.stack([image], [size])
+        batch = self.preparation.batch([torch.empty(3, *size, device="meta")])
         maps: FeatureMaps = dry_run(self.backbone, batch.images)
         sizes = maps.sizes[-1:] if self.neck is None else dry_run(self.neck, maps).sizes
         levels = self.rpn.anchors(sizes, (batch.images.shape[2], batch.images.shape[3]), self.device)

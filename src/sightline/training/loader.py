@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sightline.errors import SightlineError
-from sightline.runtime import usable_cores
-from sightline.structures import ImageBatch, Sample, Target
+from sightline.runtime import tune_allocator, usable_cores
+from sightline.structures import ImageBatch, Sample, Size, Target
 from sightline.transforms.pipeline import Transform, apply
 from sightline.transforms.preparation import Preparation
 
@@ -48,11 +48,30 @@ class TrainBatch:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # On the way from a worker every tensor takes a shared file of its own, which for a few boxes costs more than the
+        # boxes: they go through the pipe as arrays.
+        return _unpacked, (self.images, tuple(_packed(target) for target in self.targets), self.names)
+
     def to(self, device: torch.device) -> "TrainBatch":
         """The same batch on another device."""
         if self.images.images.device == device:
             return self
         return TrainBatch(self.images.to(device), tuple(t.to(device) for t in self.targets), self.names)
+
+
+def _packed(target: Target) -> tuple[Any, ...]:
+    arrays = (target.boxes, target.labels, target.ignore, target.areas, target.keypoints)
+    return target.size, target.masks, *(None if tensor is None else tensor.numpy() for tensor in arrays)
+
+
+def _unpacked(images: ImageBatch, targets: tuple[tuple[Any, ...], ...], names: tuple[str, ...]) -> TrainBatch:
+    return TrainBatch(images, tuple(_target(*packed) for packed in targets), names)
+
+
+def _target(size: Size, masks: torch.Tensor | None, *arrays: np.ndarray | None) -> Target:
+    boxes, labels, ignore, areas, keypoints = (None if array is None else torch.from_numpy(array) for array in arrays)
+    return Target(boxes, labels, size, ignore, areas, masks, keypoints)  # type: ignore[arg-type]  # as they were packed
 
 
 @dataclass(frozen=True)
@@ -118,13 +137,10 @@ class _PreparedBatches(Dataset[TrainBatch | SightlineError]):
             samples = [self._sample(position) for position in positions]
         except SightlineError as error:
             return error
-        images = self.preparation.stack(
-            [self.preparation.image(sample.image) for sample in samples], [sample.target.size for sample in samples]
-        )
-        pixels = images.images.contiguous(memory_format=torch.channels_last)
+        images = self.preparation.batch([sample.image for sample in samples])
         targets = tuple(self.preparation.target(sample.target) for sample in samples)
         names = tuple(sample.path or f"image {sample.image_id}" for sample in samples)
-        return TrainBatch(images.with_images(pixels), targets, names)
+        return TrainBatch(images, targets, names)
 
     def _sample(self, position: int) -> Sample:
         if self.seed is None:
@@ -231,3 +247,4 @@ def _start_worker(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
+    tune_allocator()

@@ -112,10 +112,15 @@ def resize_image(image: Tensor, size: Size) -> Tensor:
 
 def _on_canvas(content: Tensor, placement: Placement, fill: tuple[int, int, int]) -> Tensor:
     if placement.content == placement.size:
-        return content.contiguous()
+        return dense(content)
     canvas = filled(placement.size, fill, content)
     inside(canvas, placement).copy_(content)
     return canvas
+
+
+def dense(image: Tensor) -> Tensor:
+    """The image as it is where its memory holds it alone, channels first or last; else a copy of it."""
+    return image if image.is_contiguous() or image.permute(1, 2, 0).is_contiguous() else image.contiguous()
 
 
 def filled(size: Size, fill: tuple[int, int, int], like: Tensor) -> Tensor:
@@ -205,7 +210,7 @@ def move_masks(masks: Tensor, placement: Placement) -> Tensor:
     if placement.mirrored:
         content = content.flip(-1)
     if placement.content == placement.size:
-        return content.contiguous()
+        return dense(content)
     canvas = masks.new_zeros((len(masks), *placement.size))
     inside(canvas, placement).copy_(content)
     return canvas

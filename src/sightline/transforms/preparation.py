@@ -1,7 +1,7 @@
 """From images of any size to one batch: resize, normalise, pad. A model carries its own and saves it with its weights.
 
-The arithmetic is that of torchvision's GeneralizedRCNNTransform (normalise, then bilinear resize without antialias,
-then pad with zeros), so that official weights see the pixels that they were trained on. Images more than five times as
+The arithmetic is that of torchvision's GeneralizedRCNNTransform (normalise, bilinear resize without antialias, pad with
+zeros), so that official weights see the pixels that they were trained on. Images more than five times as
 large as wanted are averaged over blocks of 2, 4 or 8 pixels first: without, a resize sees a fraction of their pixels.
 """
 
@@ -53,22 +53,30 @@ class Preparation:
 
     def image(self, image: Tensor) -> Tensor:
         """One image, (3, H, W) uint8 or float in 0..1, resized and normalised to float32."""
+        self._require_image(image)
+        prepared = torch.empty((3, *self.size_for((image.shape[1], image.shape[2]))), device=image.device)
+        self._prepare(image, prepared)
+        return prepared
+
+    def _require_image(self, image: Tensor) -> None:
         if image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(f"an image must have shape (3, H, W), got {tuple(image.shape)}")
-        if image.dtype == torch.uint8:
-            image = image.to(torch.float32).div_(255)
-        elif not image.is_floating_point():
+        if image.dtype != torch.uint8 and not image.is_floating_point():
             raise ValueError(f"an image must be uint8, or float in 0..1, got {image.dtype}")
-        mean = torch.tensor(self.mean, device=image.device)[:, None, None]
-        std = torch.tensor(self.std, device=image.device)[:, None, None]
-        image = (image.to(torch.float32) - mean) / std
-        size = self.size_for((image.shape[1], image.shape[2]))
+
+    def _prepare(self, image: Tensor, out: Tensor) -> None:
+        """Resizes an image to ``out`` (3, h, w) and normalises it there: pixels are touched as seldom as may be."""
+        top = 255.0 if image.dtype == torch.uint8 else 1.0
+        size = (out.shape[1], out.shape[2])
         factor = shrink_factor((image.shape[1], image.shape[2]), min(size))
         if factor > 1:  # as the decoder reduces large JPEGs, so that both ways give the same picture
-            image = F.avg_pool2d(image[None], factor)[0]
-        if size == tuple(image.shape[1:]):
-            return image
-        return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
+            image = F.avg_pool2d(image[None].to(torch.float32), factor)[0]
+        if size != tuple(image.shape[1:]):
+            image = F.interpolate(image[None].to(torch.float32), size=size, mode="bilinear", align_corners=False)[0]
+        mean = torch.tensor(self.mean, device=image.device)[:, None, None]
+        std = torch.tensor(self.std, device=image.device)[:, None, None]
+        torch.mul(image, 1 / (top * std), out=out)
+        out.sub_(mean / std)
 
     def target(self, target: Target) -> Target:
         """A target of an original image, in pixels of the prepared one."""
@@ -84,22 +92,21 @@ class Preparation:
         areas = target.areas * (scale_x * scale_y)
         return Target(target.boxes * factor, target.labels, size, target.ignore, areas, masks, keypoints)
 
-    def stack(self, images: Sequence[Tensor], original_sizes: Sequence[Size]) -> ImageBatch:
-        """Prepared images as one batch, padded with zeros at the right and at the bottom."""
-        sizes = tuple((image.shape[1], image.shape[2]) for image in images)
+    def batch(self, images: Sequence[Tensor]) -> ImageBatch:
+        """Images that went in, prepared, as one batch: channels last in memory, padded with zeros at right and bottom."""
+        for image in images:
+            self._require_image(image)
+        original = tuple((image.shape[1], image.shape[2]) for image in images)
+        sizes = tuple(self.size_for(size) for size in original)
         height = -(-max(h for h, _ in sizes) // self.divisor) * self.divisor
         width = -(-max(w for _, w in sizes) // self.divisor) * self.divisor
-        if len(images) == 1 and sizes[0] == (height, width):
-            padded = images[0][None]
-        else:
-            padded = images[0].new_zeros((len(images), 3, height, width))
-            for slot, image in zip(padded, images, strict=True):
-                slot[:, : image.shape[1], : image.shape[2]] = image
-        return ImageBatch(padded, sizes, tuple(original_sizes))
-
-    def batch(self, images: Sequence[Tensor]) -> ImageBatch:
-        """Images that went in, prepared and stacked."""
-        return self.stack([self.image(image) for image in images], [(i.shape[-2], i.shape[-1]) for i in images])
+        shape = (len(images), 3, height, width)
+        padded = torch.empty(shape, device=images[0].device, memory_format=torch.channels_last)
+        if any(size != (height, width) for size in sizes):
+            padded.zero_()
+        for slot, image, size in zip(padded, images, sizes, strict=True):
+            self._prepare(image, slot[:, : size[0], : size[1]])
+        return ImageBatch(padded, sizes, original)
 
 
 def _resized_masks(masks: Tensor, size: Size) -> Tensor:

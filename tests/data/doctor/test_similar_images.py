@@ -184,6 +184,44 @@ def test_windows_have_no_mean_and_no_slope() -> None:
     assert np.allclose(np.linalg.norm(windows.units[:, 1], axis=1), 1, atol=1e-4)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_likeness_is_that_of_windows_fitted_one_by_one(mirrored: bool) -> None:
+    rng = np.random.default_rng(2)
+    luma = rng.integers(100, 140, (3, 32, 32), dtype=np.uint8)
+    luma[1, :20] = luma[0, :20]
+    luma[2] = luma[1, :, ::-1]
+    luma[:, 3:14, 2:15] = 90  # windows that show nothing in either
+    mean, lower = similar_images._compare(luma, np.array([0, 0, 1]), np.array([1, 2, 2]), mirrored)
+    down, across = np.mgrid[:8, :8]
+    plane = np.stack([np.ones(64), down.ravel(), across.ravel()], 1)
+
+    def rest(window: np.ndarray) -> np.ndarray:
+        flat = window.astype(float).ravel()
+        return flat - plane @ np.linalg.lstsq(plane, flat, rcond=None)[0]
+
+    for place, (one, other) in enumerate([(0, 1), (0, 2), (1, 2)]):
+        second = luma[other, :, ::-1] if mirrored else luma[other]
+        values = []
+        for y in range(0, 25, 4):
+            for x in range(0, 25, 4):
+                a, b = rest(luma[one, y : y + 8, x : x + 8]), rest(second[y : y + 8, x : x + 8])
+                if max(a.std(), b.std()) > 2:
+                    values.append(float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-3)))
+        values.sort()
+        assert np.isclose(mean[place], np.mean(values), atol=1e-3)
+        assert np.isclose(lower[place], values[(len(values) - 1) // 4], atol=1e-3)
+
+
+def test_pictures_that_differ_at_the_bottom_only_are_not_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(similar_images, "_FIRST_LOOK", 0.5)
+    other = picture(1)
+    other.paste(picture(2).crop((0, 180, 320, 240)), (0, 180))
+    paths = [saved(picture(1), tmp_path / "a.png"), saved(other, tmp_path / "b.png")]
+    assert find_similar(paths).pairs == []
+    monkeypatch.setattr(similar_images, "_SPREAD", 2)
+    assert len(find_similar(paths).pairs) == 1, "their windows agree on average, but not in the lower quarter"
+
+
 def test_tiles_make_no_difference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     paths = [saved(picture(seed // 2), tmp_path / f"{seed}.jpg", quality=40 + seed) for seed in range(14)]
     whole = find_similar(paths).pairs

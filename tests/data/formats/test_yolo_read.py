@@ -129,9 +129,14 @@ def test_lines_of_a_pose_set_have_all_points(tmp_path: Path, line: str) -> None:
 def test_classes_that_count_from_one_are_told(tmp_path: Path) -> None:
     describe(tmp_path)
     put(tmp_path, "a", "1 0.5 0.5 1 1\n2 0.5 0.5 1 1")
-    assert [f.code for f in read(tmp_path)[1]] == ["class-ids-off-by-one", "class-unknown"]
+    tables, findings = read(tmp_path)
+    assert noted(findings) == [("class-ids-off-by-one", "data.yaml", "names")]
+    assert tables.objects.labels.tolist() == [0, 1]
+    assert [tables.object_entry(row)["category_id"] for row in (0, 1)] == [1, 2]
     put(tmp_path, "b", "0 0.5 0.5 1 1")
-    assert [f.code for f in read(tmp_path)[1]] == ["class-unknown"]
+    tables, findings = read(tmp_path)
+    assert noted(findings) == [("class-unknown", "a.txt", "line 2")]
+    assert tables.objects.labels.tolist() == [1, 0]
 
 
 def test_labels_without_images_and_texts_that_are_none(tmp_path: Path) -> None:
@@ -151,25 +156,6 @@ def test_an_image_without_a_size_is_left_out(tmp_path: Path) -> None:
     tables, findings = read(tmp_path)
     assert noted(findings) == [("image-damaged", "a.png", "")]
     assert (len(tables.images), len(tables.objects)) == (1, 1)
-
-
-def test_boxes_in_pixels_and_boxes_divided_by_the_wrong_side(tmp_path: Path) -> None:
-    describe(tmp_path)
-    pixels = [(20, 10, 20, 10), (30, 8, 8, 6), (5, 5, 6, 8), (32, 12, 10, 10)]
-    right = [f"0 {x / 40} {y / 20} {w / 40} {h / 20}" for x, y, w, h in pixels]
-    wrong = [f"0 {x / 20} {y / 40} {w / 20} {h / 40}" for x, y, w, h in pixels]
-    for lines, codes in (
-        (right, []),
-        (wrong, ["boxes-wrong-side"]),
-        ([f"0 {x} {y} {w} {h}" for x, y, w, h in pixels], ["boxes-are-pixels"]),
-        ([*right, "0 20 10 20 10"], []),
-        ([*right, "0 0.9 0.5 0.4 0.2"], []),
-        ([*wrong, "0 0.5 0.9 0.2 0.4"], []),
-    ):
-        put(tmp_path, "a", "\n".join(lines))
-        findings = read(tmp_path)[1]
-        assert [f.code for f in findings] == codes
-        assert all(f.file == str(tmp_path / "images/train") for f in findings)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ another way makes nearly all of them fit, the set was written the other way. One
 box.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,27 +29,59 @@ _FEWEST = 3
 _WRONG_SHARE, _RIGHT_SHARE = 0.1, 0.98
 """A convention is wrong when more than a tenth of the boxes make no sense, and another is right when nearly all do."""
 
+_TINY, _FEW_PIXELS = 1.001, 4
+"""Coordinates up to here may be shares of an image, unless the image itself is that small."""
+
+_TILE = 1024
+"""Boxes that are compared with others at a time."""
+
 Boxes = NDArray[np.float64]
 
 
-def check_boxes(tables: Tables, sizes: NDArray[np.int32]) -> Iterator[Finding]:
-    """Findings about the boxes of a split.
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The boxes of a split as they are meant.
+
+    Args:
+        boxes: (N, 4) xyxy in pixels.
+        sizes: (N, 2) (H, W) of the image of each; 0, 0 where nobody knows.
+        code: the finding that tells of another convention; empty where the boxes are written in the format's.
+        share: of the boxes that make sense so.
+    """
+
+    boxes: Boxes
+    sizes: NDArray[np.int32]
+    code: str = ""
+    share: float = 1.0
+
+
+def read_boxes(tables: Tables, sizes: NDArray[np.int32]) -> Reading:
+    """The boxes of a split in the convention in which they make sense.
 
     Args:
         tables: the split.
         sizes: (M, 2) (H, W) of the images; 0, 0 where nobody knows, whose boxes are left alone.
     """
     objects = tables.objects
-    known = (sizes[objects.images] > 0).all(axis=1)
-    rows = np.flatnonzero(known)
-    boxes, limits = objects.boxes[rows], sizes[objects.images[rows]].astype(np.float64)
-    convention = _other_convention(tables.form, boxes, limits)
-    if convention is not None:
-        code, share = convention
-        what = f"{share:.0%} of {len(rows):,} boxes fit their images only when they are read so"
-        yield Finding(code, what, str(tables.source), image=_image(tables, int(rows[0])), row=int(rows[0]))
-        return
-    fitted = fit_boxes(boxes, limits.astype(np.int64))
+    limits = sizes[objects.images]
+    known = (limits > 0).all(axis=1)
+    convention = _other_convention(tables.form, objects.boxes[known], limits[known].astype(np.float64))
+    if convention is None:
+        return Reading(objects.boxes, limits)
+    code, share = convention
+    boxes = objects.boxes.copy()
+    boxes[known] = CONVENTIONS[tables.form][code](boxes[known], limits[known].astype(np.float64))
+    return Reading(boxes, limits, code, share)
+
+
+def check_boxes(tables: Tables, reading: Reading) -> Iterator[Finding]:
+    """Findings about the boxes of a split, as :func:`read_boxes` gave them."""
+    rows = np.flatnonzero((reading.sizes > 0).all(axis=1))
+    if reading.code:
+        what = f"{reading.share:.0%} of {len(rows):,} boxes fit their images only when they are read so"
+        yield Finding(reading.code, what, str(tables.source), image=_image(tables, int(rows[0])), row=int(rows[0]))
+    boxes, limits = reading.boxes[rows], reading.sizes[rows].astype(np.float64)
+    fitted = fit_boxes(boxes, reading.sizes[rows])
     for code, cases in fitted.cases.items():
         for place in np.flatnonzero(cases).tolist():
             yield about(tables, int(rows[place]), code, _shown(boxes[place], limits[place]))
@@ -106,42 +140,52 @@ def as_pixels(boxes: Boxes, limits: Boxes) -> Boxes:
     return boxes / limits[:, [1, 0, 1, 0]]
 
 
+def as_corners_of_centres(boxes: Boxes, _: Boxes) -> Boxes:
+    """What centre, width, height were when they are in truth x1, y1, x2, y2."""
+    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
 Convention = Callable[[Boxes, Boxes], Boxes]
 
-CONVENTIONS: dict[str, Convention] = {
-    "boxes-are-corners": as_corners,
-    "boxes-are-sizes": as_sizes,
-    "boxes-are-normalised": as_shares,
-    "boxes-are-pixels": as_pixels,
-    "boxes-wrong-side": as_other_side,
-}
-"""How boxes (N, 4) are put right, given the sizes (N, 2) of their images, by code of finding."""
+CONVENTIONS: Mapping[str, Mapping[str, Convention]] = MappingProxyType(
+    {
+        "coco": {"boxes-are-corners": as_corners, "boxes-are-normalised": as_shares},
+        "voc": {"boxes-are-sizes": as_sizes, "boxes-are-normalised": as_shares},
+        "csv": {"boxes-are-sizes": as_sizes, "boxes-are-normalised": as_shares},
+        "yolo": {
+            "boxes-are-pixels": as_pixels,
+            "boxes-wrong-side": as_other_side,
+            "boxes-are-corners": as_corners_of_centres,
+        },
+    }
+)
+"""How boxes (N, 4) are put right, given the sizes (N, 2) of their images, by format and code of finding."""
 
-_FORMS: dict[str, tuple[str, ...]] = {
-    "coco": ("boxes-are-corners", "boxes-are-normalised"),
-    "voc": ("boxes-are-sizes", "boxes-are-normalised"),
-    "csv": ("boxes-are-sizes", "boxes-are-normalised"),
-    "yolo": ("boxes-are-pixels", "boxes-wrong-side"),
-}
+SCALED = frozenset({"boxes-are-normalised", "boxes-are-pixels", "boxes-wrong-side"})
+"""Conventions that differ by a factor a side, which masks and keypoints may share."""
 
 
 def _other_convention(form: str, boxes: Boxes, limits: Boxes) -> tuple[str, float] | None:
     """Code of the convention in which the boxes make sense, and the share of them that do; None if it is the form's."""
-    if len(boxes) < _FEWEST or form not in _FORMS:
+    if len(boxes) < _FEWEST or form not in CONVENTIONS:
         return None
-    if form != "yolo" and _all_tiny(boxes, limits):
-        return "boxes-are-normalised", 1.0
+    tiny = _tiny_share(boxes, limits)
+    if form != "yolo" and tiny >= _RIGHT_SHARE:
+        return "boxes-are-normalised", tiny
     if 1 - _sensible(boxes, limits).mean() <= _WRONG_SHARE:
         return None
-    shares = {code: float(_sensible(CONVENTIONS[code](boxes, limits), limits).mean()) for code in _FORMS[form]}
+    readings = {code: put_right(boxes, limits) for code, put_right in CONVENTIONS[form].items()}
+    # Any box fits when it is made as small as a pixel: pixels that were taken for shares are larger.
+    shares = {
+        code: float(_sensible(read, limits).mean()) - _tiny_share(read, limits) for code, read in readings.items()
+    }
     best = max(shares, key=lambda code: shares[code])
     return (best, shares[best]) if shares[best] >= _RIGHT_SHARE else None
 
 
-def _all_tiny(boxes: Boxes, limits: Boxes) -> bool:
-    """Whether all boxes lie within one pixel of the corner, as shares of an image do."""
-    # VOC's reader has taken a pixel off the left and upper side.
-    return bool((boxes.max() <= 1.001) and (boxes.min() >= -1.001) and (limits.min() > 4))
+def _tiny_share(boxes: Boxes, limits: Boxes) -> float:
+    """Share of the boxes that lie within one pixel of the corner, as shares of an image do."""
+    return float(((np.abs(boxes).max(axis=1) <= _TINY) & (limits.min(axis=1) > _FEW_PIXELS)).mean())
 
 
 def _sensible(boxes: Boxes, limits: Boxes) -> NDArray[np.bool_]:
@@ -160,18 +204,28 @@ def _sensible(boxes: Boxes, limits: Boxes) -> NDArray[np.bool_]:
 # Duplicates.
 
 
-def check_duplicates(tables: Tables) -> Iterator[Finding]:
-    """Annotations of one class in one image that have nearly the same box; crowds are left out."""
-    objects = tables.objects
+def check_duplicates(tables: Tables, boxes: Boxes) -> Iterator[Finding]:
+    """Annotations of one class in one image that have nearly the same box; crowds are left out.
+
+    Args:
+        tables: the split.
+        boxes: (N, 4) as :func:`read_boxes` gave them.
+    """
     for rows in _by_image_and_class(tables):
-        overlap = _overlap(objects.boxes[rows])
-        again = np.triu(overlap >= SAME_OVERLAP, 1)
-        for place in np.flatnonzero(again.any(axis=0)).tolist():
-            first = int(rows[int(np.flatnonzero(again[:, place])[0])])
-            row = int(rows[place])
+        for first, row in _pairs(boxes, rows):
             if _same_mask(tables, first, row):
-                where = " ".join(tables.locate_object(first)[1:])
+                where = tables.locate_object(first)[1]
                 yield about(tables, row, "annotation-duplicate", f"the same class and box as {where}")
+
+
+def _pairs(boxes: Boxes, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Rows of boxes that nearly equal one before them, with the first of those."""
+    for start in range(0, len(rows), _TILE):
+        stop = min(start + _TILE, len(rows))
+        same = _overlap(boxes[rows[:stop]], boxes[rows[start:stop]]) >= SAME_OVERLAP
+        same &= np.arange(stop)[:, None] < np.arange(start, stop)[None, :]
+        for place in np.flatnonzero(same.any(axis=0)).tolist():
+            yield int(rows[int(np.argmax(same[:, place]))]), int(rows[start + place])
 
 
 def _by_image_and_class(tables: Tables) -> Iterable[NDArray[np.int64]]:
@@ -184,13 +238,13 @@ def _by_image_and_class(tables: Tables) -> Iterable[NDArray[np.int64]]:
     return (np.sort(rows) for rows in np.split(candidates[order], cuts) if len(rows) > 1)
 
 
-def _overlap(boxes: Boxes) -> NDArray[np.float64]:
-    """(N, N) IoU; 0 with boxes that have no area."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+def _overlap(boxes: Boxes, others: Boxes) -> NDArray[np.float64]:
+    """(N, M) IoU; 0 with boxes that have no area."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
-    union = areas[:, None] + areas[None, :] - shared
+    one, other = (np.clip(some[:, 2:] - some[:, :2], 0, None).prod(axis=1) for some in (boxes, others))
+    union = one[:, None] + other[None, :] - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 

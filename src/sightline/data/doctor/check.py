@@ -97,23 +97,40 @@ def check(
             findings.add_error("file-unreadable", error)
         listed += [replace(finding, split=split) for finding in findings]
         listed += _counted_only(findings, split, layout)
-    listed += _across(tables, whole=not splits and path.is_dir())
+    # A file that describes a whole set names all of its splits.
+    whole = not splits and (path.is_dir() or layout.form == "yolo")
+    listed += _across(tables, {finding.image for finding in listed}, whole=whole)
     if pixels:
         listed += _look(tables, progress, {finding.image for finding in listed if finding.code == "image-damaged"})
-    listed = list(dict.fromkeys(listed))
+    listed = _once(listed, tables)
     ranks = {code: (SEVERITIES.index(kind.severity), place) for place, (code, kind) in enumerate(KINDS.items())}
-    return Checkup(path, layout.form, tables, tuple(sorted(listed, key=lambda f: ranks[f.code])), pixels)
+    order = {split: place for place, split in enumerate(layout.readers, start=1)}
+    listed.sort(key=lambda finding: (ranks[finding.code], order.get(finding.split, 0)))
+    return Checkup(path, layout.form, tables, tuple(listed), pixels)
 
 
 def _check_split(tables: Tables, findings: Findings) -> None:
     found = find_images(tables, findings)
     sizes = image_checks.check_headers(tables, found, findings)
+    reading = box_checks.read_boxes(tables, sizes)
     if tables.form not in _WITHOUT_BOXES:
-        findings.extend(list(box_checks.check_boxes(tables, sizes)))
-        findings.extend(list(box_checks.check_duplicates(tables)))
-    findings.extend(list(mask_checks.check_masks(tables, sizes)))
-    findings.extend(list(mask_checks.check_keypoints(tables, sizes)))
+        findings.extend(list(box_checks.check_boxes(tables, reading)))
+        findings.extend(list(box_checks.check_duplicates(tables, reading.boxes)))
+    findings.extend(list(mask_checks.check_masks(tables, reading)))
+    findings.extend(list(mask_checks.check_keypoints(tables, reading)))
     findings.extend(list(image_checks.check_listing(tables)))
+
+
+def _once(listed: Iterable[Finding], splits: Mapping[str, Tables]) -> list[Finding]:
+    """Findings without those of a file that several splits list, as VOC's train and trainval do, but for the first."""
+    sources = {str(tables.source) for tables in splits.values()}
+    sizes = {split: len(tables.images) for split, tables in splits.items()}
+    kept: dict[Finding, Finding] = {}
+    # What is wrong in train and in trainval is told as train's: the smaller split says more.
+    for finding in sorted(listed, key=lambda finding: sizes.get(finding.split, 0)):
+        shared = finding.file not in sources and not finding.code.endswith("-across")
+        kept.setdefault(replace(finding, split="", row=None) if shared else finding, finding)
+    return list(kept.values())
 
 
 def _counted_only(findings: Findings, split: str, layout: Layout) -> Iterable[Finding]:
@@ -125,10 +142,10 @@ def _counted_only(findings: Findings, split: str, layout: Layout) -> Iterable[Fi
             yield Finding(code, f"{number - named[code]:,} cases: {KINDS[code].title}", str(source), split=split)
 
 
-def _across(splits: Mapping[str, Tables], *, whole: bool) -> list[Finding]:
+def _across(splits: Mapping[str, Tables], known: set[str], *, whole: bool) -> list[Finding]:
     """Findings that need more than one split; some need all."""
-    found = list(image_checks.check_classes(splits)) + list(_in_two_splits(splits))
-    return found + list(image_checks.check_unlisted(splits)) if whole else found
+    found = list(image_checks.check_classes(splits, whole=whole)) + list(_in_two_splits(splits))
+    return found + list(image_checks.check_unlisted(splits, known)) if whole else found
 
 
 def _files(tables: Tables) -> dict[str, int]:

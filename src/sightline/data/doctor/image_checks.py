@@ -1,6 +1,6 @@
 """What is wrong with image files: sizes, animations, files that nobody lists, images without objects."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -77,36 +77,42 @@ def check_listing(tables: Tables) -> Iterator[Finding]:
             yield about_image(tables, row, "image-listed-twice", what)
 
 
-def check_unlisted(splits: Mapping[str, Tables]) -> Iterator[Finding]:
+def check_unlisted(splits: Mapping[str, Tables], known: Collection[str]) -> Iterator[Finding]:
     """Image files in the folders of listed images that no split lists.
 
     Args:
         splits: all splits of a set.
+        known: images that findings tell of already; a damaged one is listed, but may be in no table.
     """
     listed = {str(tables.image_path(row)) for tables in splits.values() for row in range(len(tables.images))}
     folders = sorted({str(Path(path).parent) for path in listed})
+    listed.update(known)
     for folder in folders:
         for path in sorted(Path(folder).glob("*")) if Path(folder).is_dir() else ():
             if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and str(path) not in listed:
                 yield Finding("image-unlisted", "no split lists this image", str(path), image=str(path))
 
 
-def check_classes(splits: Mapping[str, Tables]) -> Iterator[Finding]:
+def check_classes(splits: Mapping[str, Tables], *, whole: bool) -> Iterator[Finding]:
     """Classes without objects: in one split, or in all.
 
     Args:
-        splits: all splits of a set.
+        splits: of a set.
+        whole: whether these are all splits of the set.
     """
     used: dict[str, set[str]] = {}
     for split, tables in splits.items():
         for label in np.unique(tables.objects.labels).tolist():
             used.setdefault(tables.categories[label]["name"], set()).add(split)
+    unused: set[str] = set()
     for split, tables in splits.items():
         for category in tables.categories:
             name = category["name"]
             having = used.get(name, set())
-            if not having and split == next(iter(splits)):
+            if not having and whole and name not in unused:
+                unused.add(name)
                 yield Finding("class-unused", f"no objects of class {name!r}", str(tables.source), "categories")
             elif having and split not in having:
-                what = f"no objects of class {name!r}, which {', '.join(sorted(having))} has"
+                others = " and ".join(sorted(having))
+                what = f"no objects of class {name!r}, which {others} {'has' if len(having) == 1 else 'have'}"
                 yield Finding("class-absent", what, str(tables.source), "categories", split=split)

@@ -5,39 +5,41 @@ written in the set's own format by the writer of that format; the set itself is 
 nothing of what was repaired.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.boxes import fit_boxes
-from sightline.data.coco_masks import decode, encode
+from sightline.classes import Size
+from sightline.data.conversion import features
 from sightline.data.doctor.box_checks import CONVENTIONS
 from sightline.data.doctor.check import Checkup
+from sightline.data.doctor.mending import Case, mend_boxes, mend_entry, without_infinities
 from sightline.data.finding_kinds import KINDS
 from sightline.data.findings import Finding
+from sightline.data.formats import writing
+from sightline.data.formats.label_images import plain_entry
 from sightline.data.formats.writers import writer_of
 from sightline.data.formats.writing import ImageMode, Output
 from sightline.data.image_header import read_size
 from sightline.data.listing import Listing
-from sightline.data.mask_files import MASK_FILE
-from sightline.data.records import usable_segmentation
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
 from sightline.files import whole_folder
 
-_READ_AWAY = frozenset(
-    {"key-missing", "value-malformed", "number-not-finite", "image-id-unknown", "class-unknown", "json-duplicate-key"}
-    | {"annotation-missing", "annotation-id-duplicate", "annotation-id-missing", "class-ids-off-by-one"}
-    | {"image-id-duplicate", "image-filename-differs", "image-letter-case", "image-size-off", "image-size-missing"}
-    | {"image-missing", "image-damaged", "annotation-duplicate", "crowd-without-rle", "polygon-short"}
-    | {"mask-size-differs", "keypoint-outside"}
-)
-"""Kinds whose cases are repaired one for one, so that the findings are the list of changes."""
+_OF_BOXES = frozenset({"box-clipped", "box-on-border", "box-no-area", "box-reversed", "box-outside"})
+"""Kinds whose repairs are worked out box by box, as one may follow from another."""
+
+_OF_SPLITS = frozenset(code for codes in CONVENTIONS.values() for code in codes)
+_LOST_ANNOTATIONS = frozenset({"image-id-unknown", "class-unknown", "annotation-duplicate"})
+_LOST_ENTRIES = frozenset({"key-missing", "value-malformed", "number-not-finite"})
+_ENTRIES = ("annotations[", "object[", "line ")
+"""How places of annotations begin."""
 
 
 @dataclass(frozen=True)
@@ -48,48 +50,90 @@ class Change:
         code: the kind of finding that it cures.
         what: what was done.
         place: where in the set.
-        split: the split.
+        split: the split; empty where the change is about none.
+        lost: how many objects are not in the copy for it.
     """
 
     code: str
     what: str
     place: str
     split: str
+    lost: int = 0
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        return {"code": self.code, "what": self.what, "place": self.place, "split": self.split}
+        about = {"code": self.code, "what": self.what, "place": self.place, "split": self.split}
+        return about | {"objects_lost": self.lost}
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair did.
+
+    Args:
+        changes: all differences that cure a finding.
+        losses: what else is different because the format's writer has no place for it, counted by reason.
+    """
+
+    changes: tuple[Change, ...]
+    losses: Mapping[str, int]
+
+    @property
+    def lost(self) -> int:
+        """Objects that are not in the copy."""
+        return sum(change.lost for change in self.changes)
 
 
 @dataclass
 class _Patient:
-    """One split under repair: what the check found in it, by row."""
+    """One split under repair, and what the check found."""
 
     split: str
     tables: Tables
-    findings: list[Finding]
+    by_code: Mapping[str, list[Finding]]
     changes: list[Change] = field(default_factory=list)
 
-    def rows(self, code: str) -> frozenset[int]:
-        """Objects that a kind of finding is about."""
-        return frozenset(f.row for f in self.findings if f.code == code and f.row is not None)
+    @cached_property
+    def codes(self) -> Mapping[int, frozenset[str]]:
+        """The findings about each object, by row."""
+        # Two splits may list the same file; the check tells of it once. So objects are known by their places.
+        places: dict[tuple[str, str], set[str]] = {}
+        for code, findings in self.by_code.items():
+            for finding in findings:
+                if finding.where:
+                    places.setdefault((finding.file, finding.where), set()).add(code)
+        table: dict[int, frozenset[str]] = {}
+        for row in range(len(self.tables.objects) if places else 0):
+            found = places.get(self.tables.locate_object(row))
+            if found:
+                table[row] = frozenset(found)
+        return table
+
+    @cached_property
+    def convention(self) -> str:
+        """The finding that tells of another convention of boxes; empty without one."""
+        own = (code for code in _OF_SPLITS for f in self.by_code.get(code, ()) if f.split == self.split)
+        return next(own, "")
 
     def images(self, code: str) -> frozenset[str]:
         """Pictures that a kind of finding is about."""
-        return frozenset(f.image for f in self.findings if f.code == code)
+        return frozenset(finding.image for finding in self.by_code.get(code, ()))
 
-    def has(self, code: str) -> bool:
-        """Whether there is a finding of this kind."""
-        return any(f.code == code for f in self.findings)
+    def about(self, code: str) -> NDArray[np.bool_]:
+        """(N,) objects that a kind of finding is about."""
+        chosen = np.zeros(len(self.tables.objects), np.bool_)
+        chosen[[row for row, codes in self.codes.items() if code in codes]] = True
+        return chosen
 
-    def change(self, code: str, row: int, what: str = "") -> None:
-        """Notes a change to an object."""
-        file, where = self.tables.locate_object(row)
-        place = f"{file}, {where}" if where else file
-        self.changes.append(Change(code, what or KINDS[code].repair, place, self.split))
+    def note(self, code: str, rows: Iterable[int], *, lost: int = 0) -> None:
+        """Notes a change to each of some objects."""
+        for row in rows:
+            file, where = self.tables.locate_object(row)
+            place = f"{file}, {where}" if where else file
+            self.changes.append(Change(code, KINDS[code].repair, place, self.split, lost))
 
 
-def repair(checkup: Checkup, out: Path, *, images: ImageMode = "copy") -> list[Change]:
+def repair(checkup: Checkup, out: Path, *, images: ImageMode = "copy") -> Repair:
     """Writes a repaired copy of a set that was checked.
 
     Args:
@@ -97,36 +141,79 @@ def repair(checkup: Checkup, out: Path, *, images: ImageMode = "copy") -> list[C
         out: a folder that does not exist; it is there only when all is written.
         images: copied, or linked.
 
-    Returns:
-        All changes.
-
     Raises:
         ConfigError: a folder that is there already.
-        DataError: a split that could not be read at all, or a split of which nothing is left.
+        DataError: a split that could not be read at all or of which nothing is left, or classes that nobody can tell
+            apart.
         OSError: the disk is full.
     """
+    _require_clear(checkup)
+    by_code: dict[str, list[Finding]] = {}
+    for finding in checkup.findings:
+        by_code.setdefault(finding.code, []).append(finding)
+    patients = [_Patient(split, tables, by_code) for split, tables in checkup.splits.items()]
+    repaired = {patient.split: _repaired(patient) for patient in patients}
+    changes = list(_one_for_one(checkup)) + [change for patient in patients for change in patient.changes]
+    writer = writer_of(checkup.form)
+    losses: Counter[str] = Counter()
+    if not {writing.ANNOTATION_EXTRAS, writing.FLAGS} <= writer.carries:
+        held = sum((features(tables) for tables in repaired.values()), Counter[str]())
+        for name in (writing.ANNOTATION_EXTRAS, writing.FLAGS):
+            losses[name] += 0 if name in writer.carries else held[name]
+    with whole_folder(out) as folder:
+        output = Output(folder, images)
+        writer.write(repaired, output)
+    once = {(change.code, change.what, change.place): change for change in reversed(changes)}
+    return Repair(tuple(reversed(once.values())), +(losses + output.losses))
+
+
+def _require_clear(checkup: Checkup) -> None:
+    """Raises where a repair would have to guess."""
+    shifted = {f.split for f in checkup.findings if f.code == "class-ids-off-by-one"}
     for finding in checkup.findings:
         if finding.code == "file-unreadable" and finding.split not in checkup.splits:
-            raise DataError(
-                f"split '{finding.split}' cannot be repaired: {finding.what}",
-                place=finding.place,
-                cure=finding.kind.cure,
-            )
-    changes: list[Change] = []
-    repaired: dict[str, Tables] = {}
+            what = f"split '{finding.split}' cannot be repaired: {finding.what}"
+            raise DataError(what, place=finding.place, cure=finding.kind.cure)
+        if finding.code == "class-duplicate" and finding.where.endswith(".id"):
+            raise DataError(f"cannot be repaired: {finding.what}", place=finding.place, cure=finding.kind.cure)
     for split, tables in checkup.splits.items():
-        patient = _Patient(split, tables, [f for f in checkup.findings if f.split == split])
-        repaired[split] = _repaired(patient)
-        changes += patient.changes
-    with whole_folder(out) as folder:
-        writer_of(next(iter(checkup.splits.values())).form).write(repaired, Output(folder, images))
-    return changes
+        if shifted and split not in shifted and _may_be_shifted(tables):
+            raise DataError(
+                f"cannot be repaired: class ids of split '{split}' may be off by one too, and nobody can tell",
+                place=tables.source,
+                cure=KINDS["class-ids-off-by-one"].cure,
+            )
+
+
+def _may_be_shifted(tables: Tables) -> bool:
+    """Whether the class ids of a split that fit the list would fit it as well when they are shifted."""
+    ids = [int(category["id"]) for category in tables.categories]
+    used = {ids[label] for label in np.unique(tables.objects.labels).tolist()}
+    shifts = (-1,) if tables.form == "yolo" else (1, -1)
+    return bool(used) and any({number + shift for number in used} <= set(ids) for shift in shifts)
+
+
+def _one_for_one(checkup: Checkup) -> Iterable[Change]:
+    """Changes of the kinds whose cases are repaired one for one, so that the findings are the list of changes."""
+    objects = {split: np.bincount(t.objects.images, minlength=len(t.images)) for split, t in checkup.splits.items()}
+    of_image = {
+        str(tables.image_path(row)): int(objects[split][row])
+        for split, tables in checkup.splits.items()
+        for row in range(len(tables.images))
+    }
+    for finding in checkup.findings:
+        kind, code = finding.kind, finding.code
+        by_reader = code != "image-listed-twice" or not finding.image
+        if kind.repair and code not in _OF_BOXES and by_reader:
+            lost = int(code in _LOST_ANNOTATIONS)
+            if code in ("image-missing", "image-damaged"):
+                lost = of_image.get(finding.image, 0)
+            elif code in _LOST_ENTRIES:
+                lost = int(finding.where.startswith(_ENTRIES))
+            yield Change(code, kind.repair, finding.place, finding.split, lost)
 
 
 def _repaired(patient: _Patient) -> Tables:
-    for finding in patient.findings:
-        if finding.code in _READ_AWAY and finding.kind.repair:
-            patient.changes.append(Change(finding.code, finding.kind.repair, finding.place, patient.split))
     tables = patient.tables
     builder = TablesBuilder(
         tables.form,
@@ -138,85 +225,85 @@ def _repaired(patient: _Patient) -> Tables:
     )
     kept = _add_images(builder, patient)
     if not kept:
-        raise DataError(
-            f"no image of split '{patient.split}' is left", place=tables.source, cure="look at the findings"
-        )
-    boxes, keep = _mended_boxes(patient, {row: size for row, (_, size) in kept.items()})
-    ids = _fresh_ids(tables.objects.ids)
-    for row in np.flatnonzero(keep).tolist():
-        image = int(tables.objects.images[row])
-        if image in kept:
-            new_row, size = kept[image]
-            entry = _mended_entry(patient, row, size, boxes[row])
-            extra = {key: value for key, value in entry.items() if key not in ("image_id", "category_id", "bbox")}
-            label = int(tables.objects.labels[row])
-            number = int(tables.objects.rows[row])
-            builder.add_object(new_row, label, boxes[row].tolist(), row=number, extra=extra | {"id": ids[row]})
-    return builder.build(tables.categories, tables.header, tables.keypoint_names)
+        what, cure = f"no image of split '{patient.split}' is left", "look at the findings"
+        raise DataError(what, place=tables.source, cure=cure)
+    _add_objects(builder, patient, kept)
+    header = without_infinities(tables.header)
+    return builder.build([without_infinities(c) for c in tables.categories], header, tables.keypoint_names)
 
 
-def _add_images(builder: TablesBuilder, patient: _Patient) -> dict[int, tuple[int, tuple[int, int]]]:
+def _add_images(builder: TablesBuilder, patient: _Patient) -> dict[int, tuple[int, Size]]:
     """New row and size of each image that stays, by its row."""
     tables, listing = patient.tables, Listing()
     damaged, off = patient.images("image-damaged"), patient.images("image-size-off")
-    kept: dict[int, tuple[int, tuple[int, int]]] = {}
+    named_otherwise = patient.images("image-filename-differs") | patient.images("image-letter-case")
+    kept: dict[int, tuple[int, Size]] = {}
     taken: set[int] = set()
     free = count(int(tables.images.ids.max(initial=0)) + 1)
     for row in range(len(tables.images)):
-        path = str(tables.image_path(row))
-        if not listing.has(path):
-            other = listing.other_form(path)
-            if other is None:
-                continue
-            path = str(other)
-        if path in damaged:
+        found = _find(str(tables.image_path(row)), listing)
+        if found is None or found in damaged:
             continue
-        entry = tables.image_entry(row)
         number = int(tables.images.ids[row])
-        if number in taken:
-            number = next(free)
+        number = next(free) if number in taken else number
         taken.add(number)
         annotated = (int(tables.images.sizes[row, 0]), int(tables.images.sizes[row, 1]))
-        size = read_size(path) if path in off or not all(annotated) else annotated
+        size = read_size(found) if found in off or not all(annotated) else annotated
+        entry = without_infinities(tables.image_entry(row))
         extra = {key: value for key, value in entry.items() if key not in ("id", "file_name", "height", "width")}
-        name = str(Path(path).relative_to(tables.image_root)) if path.startswith(f"{tables.image_root}/") else path
+        name = str(Path(found).relative_to(tables.image_root)) if _is_below(found, tables.image_root) else found
+        if "filename" in extra and found in named_otherwise:
+            extra["filename"] = Path(found).name
         kept[row] = builder.add_image(name, size=size, number=number, row=row, extra=extra), size
     return kept
 
 
-def _mended_boxes(
-    patient: _Patient, sizes: Mapping[int, tuple[int, int]]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Boxes as they should be, and which objects stay."""
-    objects = patient.tables.objects
-    limits = np.asarray([sizes.get(image, (0, 0)) for image in objects.images.tolist()], np.float64).reshape(-1, 2)
-    known = (limits > 0).all(axis=1)
-    boxes = objects.boxes.copy()
-    for code, put_right in CONVENTIONS.items():
-        if patient.has(code):
-            boxes[known] = put_right(_as_written(patient, boxes[known]), limits[known])
-            patient.changes.append(Change(code, KINDS[code].repair, str(patient.tables.source), patient.split))
-    turned = (boxes[:, 2:] < boxes[:, :2]).any(axis=1) & known
-    ordered = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)
-    boxes[turned] = ordered[turned]
-    fitted = fit_boxes(boxes, np.where(known[:, None], limits, 1).astype(np.int64))
-    again = np.isin(np.arange(len(objects)), list(patient.rows("annotation-duplicate")))
-    keep = known & fitted.keep & ~again
-    for row in np.flatnonzero(turned & keep).tolist():
-        patient.change("box-reversed", row)
-    for code, cases in fitted.cases.items():
-        for row in np.flatnonzero(cases & known & ~again).tolist():
-            patient.change(code, row, KINDS[code].repair)
-    moved = fitted.cases["box-clipped"] | fitted.cases["box-on-border"]
-    boxes[moved] = fitted.boxes[moved]
-    return boxes, keep
+def _find(path: str, listing: Listing) -> str | None:
+    """The file of a path, or the one that is only written otherwise."""
+    if listing.has(path):
+        return path
+    other = listing.other_form(path)
+    return None if other is None else str(other)
 
 
-def _as_written(patient: _Patient, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """VOC's reader takes a pixel off the upper left corner, which boxes in 0..1 never had."""
-    if patient.tables.form == "voc" and patient.has("boxes-are-normalised") and boxes.min() < 0:
-        return boxes + np.asarray([1, 1, 0, 0])
-    return boxes
+def _is_below(path: str, root: Path) -> bool:
+    return path.startswith(f"{root}/")
+
+
+def _add_objects(builder: TablesBuilder, patient: _Patient, kept: Mapping[int, tuple[int, Size]]) -> None:
+    tables = patient.tables
+    objects = tables.objects
+    sizes = np.ones((len(tables.images), 2), np.int64)
+    there = np.zeros(len(tables.images), np.bool_)
+    for image, (_, size) in kept.items():
+        sizes[image], there[image] = size, True
+    known = there[objects.images] & ~patient.about("annotation-duplicate")
+    mended = mend_boxes(objects.boxes, sizes[objects.images], tables.form, patient.convention)
+    for code, cases in mended.cases.items():
+        patient.note(
+            code, np.flatnonzero(cases & known).tolist(), lost=int(KINDS[code].repair == KINDS["box-no-area"].repair)
+        )
+    ids = _fresh_ids(objects.ids)
+    for row in np.flatnonzero(known & mended.keep).tolist():
+        image, size = kept[int(objects.images[row])]
+        case = Case(
+            codes=patient.codes.get(row, frozenset()),
+            convention=patient.convention,
+            form=tables.form,
+            annotated=_size(tables, int(objects.images[row])),
+            size=size,
+            written=objects.boxes[row],
+            box=mended.boxes[row],
+            keypoints=len(tables.keypoint_names),
+        )
+        entry = without_infinities(mend_entry(plain_entry(tables, row), case)) | {"id": ids[row]}
+        number = int(objects.rows[row])
+        builder.add_object(image, int(objects.labels[row]), mended.boxes[row].tolist(), row=number, extra=entry)
+
+
+def _size(tables: Tables, image: int) -> Size:
+    height, width = tables.images.sizes[image].tolist()
+    return height, width
 
 
 def _fresh_ids(ids: NDArray[np.int64]) -> list[int]:
@@ -228,29 +315,3 @@ def _fresh_ids(ids: NDArray[np.int64]) -> list[int]:
         fresh.append(next(free) if number == -1 or number in taken else number)
         taken.add(number)
     return fresh
-
-
-def _mended_entry(patient: _Patient, row: int, size: tuple[int, int], box: NDArray[np.float64]) -> dict[str, Any]:
-    entry = patient.tables.object_entry(row)
-    if MASK_FILE in entry:
-        return entry
-    if entry.get("segmentation"):
-        mended = usable_segmentation(entry["segmentation"])
-        entry = entry | {"segmentation": mended or []}
-    if row in patient.rows("mask-size-differs"):
-        entry = entry | {"segmentation": []}
-    if row in patient.rows("crowd-without-rle"):
-        x1, y1, x2, y2 = box.tolist()
-        polygons = entry.get("segmentation") or [[x1, y1, x2, y1, x2, y2, x1, y2]]
-        entry = entry | {"segmentation": encode(decode(polygons, size))}
-    if row in patient.rows("keypoint-outside"):
-        entry = entry | _mended_keypoints(entry["keypoints"], size)
-    return entry
-
-
-def _mended_keypoints(points: list[float], size: tuple[int, int]) -> dict[str, Any]:
-    mended: list[float] = []
-    for x, y, visibility in zip(points[::3], points[1::3], points[2::3], strict=True):
-        inside = -1 <= x <= size[1] + 1 and -1 <= y <= size[0] + 1
-        mended += [x, y, visibility] if inside or not visibility else [0, 0, 0]
-    return {"keypoints": mended, "num_keypoints": sum(v > 0 for v in mended[2::3])}

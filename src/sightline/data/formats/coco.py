@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from sightline.data.details import Details
 from sightline.data.findings import Findings
-from sightline.data.formats.coco_columns import ColumnReader, ImageColumns, ObjectColumns, shortened
+from sightline.data.formats.coco_columns import ColumnReader, ImageColumns, ObjectColumns, as_dict, shortened
 from sightline.data.formats.json_stream import Member, invalid, read_members
+from sightline.data.formats.path_texts import is_file_below
 from sightline.data.strings import Strings
 from sightline.data.tables import ImageTable, ObjectTable, Tables
 from sightline.errors import DataError
@@ -78,17 +79,26 @@ def read(json_path: Path, findings: Findings, image_root: Path | None = None) ->
             seen[part.key] += 1
         elif part.key == "images":
             seen[part.key] += part.first == 0
+            if part.first == 0:
+                columns.images = ImageColumns()
             columns.add_images(part)
         else:
             seen[part.key] += part.first == 0
+            if part.first == 0:
+                columns.objects = ObjectColumns()
             columns.add_annotations(part)
     for key in (key for key, times in seen.items() if times > 1):
         findings.add("json-duplicate-key", f"the key '{key}' comes twice; the last one counts", json_path, key)
-    header = {key: _parsed(json_path, member) for key, member in members.items()}
+    header = {key: _parsed(json_path, member, findings) for key, member in members.items()}
     _require_lists(json_path, seen, header)
-    categories, keypoint_names = _categories(json_path, header.pop("categories"), findings)
-    images = _image_table(columns.images, json_path, findings)
+    categories, keypoint_names, joined = _categories(json_path, header.pop("categories"), findings)
+    columns.objects.join_classes(joined)
+    images = _image_table(columns.images)
     root = image_root or find_image_root(json_path, images.files[0] if len(images) else None)
+    for place, first in _repeated(images.ids):
+        what = f"the id {images.ids[place]} was used by images[{images.rows[first]}] already"
+        image = str(root / images.files[place])
+        findings.add("image-id-duplicate", what, json_path, f"images[{images.rows[place]}].id", image=image)
     objects = _object_table(columns.objects, images, categories, len(keypoint_names), json_path, findings)
     return Tables(
         "coco",
@@ -122,7 +132,7 @@ def find_image_root(json_path: Path, first: str | None) -> Path:
     candidates = [base / tail, base / "images" / tail, base / split, base / "images" / split, base / "images"]
     candidates = list(dict.fromkeys([*candidates, folder, base]))
     for candidate in candidates:
-        if first is None or (candidate / first).is_file():
+        if first is None or is_file_below(candidate, first):
             return candidate
     # The first image itself may be the one that is missing: then a folder of images is the next best guess.
     for candidate in candidates[:-2]:
@@ -131,13 +141,17 @@ def find_image_root(json_path: Path, first: str | None) -> Path:
     return folder
 
 
-def _parsed(path: Path, member: Member) -> Any:
+def _parsed(path: Path, member: Member, findings: Findings) -> Any:
+    twice: list[str] = []
     try:
-        return json.loads(member.text)
+        value = json.loads(member.text, object_pairs_hook=lambda pairs: as_dict(pairs, twice))
     except json.JSONDecodeError as error:
         raise invalid(path, error.msg, member.offset + len(error.doc[: error.pos].encode())) from error
     except (ValueError, RecursionError) as error:
         raise invalid(path, str(error), member.offset) from error
+    for key in twice:
+        findings.add("json-duplicate-key", f"the key '{key}' comes twice; the last one counts", path, member.key)
+    return value
 
 
 def _require_lists(path: Path, seen: Counter[str], header: dict[str, Any]) -> None:
@@ -154,27 +168,32 @@ def _require_lists(path: Path, seen: Counter[str], header: dict[str, Any]) -> No
 
 def _categories(
     path: Path, entries: list[Any], findings: Findings
-) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
-    """The category entries in order of id, and the longest list of keypoint names."""
+) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...], dict[int, int]]:
+    """The category entries in order of id, the longest list of keypoint names, and ids that share another's name."""
     kept: dict[int, dict[str, Any]] = {}
     names: dict[str, int] = {}
     rows: dict[int, int] = {}
+    joined: dict[int, int] = {}
     for row, entry in enumerate(entries):
         place = f"categories[{row}]"
         wrong = _wrong_category(entry)
         if wrong:
             findings.add(wrong[0], wrong[2], path, f"{place}{wrong[1]}")
             continue
+        # The same class twice is told by its name; an id that comes again stands for two names.
         for key, taken in (("id", rows.get(entry["id"])), ("name", names.get(entry["name"]))):
-            if taken is not None:
+            if taken is not None and (key == "name" or entries[taken]["name"] != entry["name"]):
                 what = f"the {key} {entry[key]!r} was used by categories[{taken}] already"
                 findings.add("class-duplicate", what, path, f"{place}.{key}")
-        if entry["id"] not in kept and entry["name"] not in names:
-            kept[entry["id"]] = entry
+        if entry["id"] not in rows:
+            if entry["name"] in names:
+                joined[entry["id"]] = entries[names[entry["name"]]]["id"]
+            else:
+                kept[entry["id"]] = entry
         rows.setdefault(entry["id"], row)
         names.setdefault(entry["name"], row)
     keypoints = max((tuple(entry.get("keypoints") or ()) for entry in kept.values()), key=len, default=())
-    return tuple(kept[number] for number in sorted(kept)), keypoints
+    return tuple(kept[number] for number in sorted(kept)), keypoints, joined
 
 
 def _wrong_category(entry: Any) -> tuple[str, str, str] | None:
@@ -195,21 +214,15 @@ def _wrong_category(entry: Any) -> tuple[str, str, str] | None:
     return None
 
 
-def _image_table(columns: ImageColumns, path: Path, findings: Findings) -> ImageTable:
-    ids = np.asarray(columns.ids, np.int64)
-    rows = np.asarray(columns.rows, np.int64)
-    table = ImageTable(
+def _image_table(columns: ImageColumns) -> ImageTable:
+    return ImageTable(
         Strings.of(columns.files),
-        ids,
+        np.asarray(columns.ids, np.int64),
         np.asarray(columns.sizes, np.int32).reshape(-1, 2),
         _joined(columns.spans, 2),
-        rows,
+        np.asarray(columns.rows, np.int64),
         Strings.of([]),
     )
-    for place, first in _repeated(ids):
-        what = f"the id {ids[place]} was used by images[{rows[first]}] already"
-        findings.add("image-id-duplicate", what, path, f"images[{rows[place]}].id", image=columns.files[place])
-    return table
 
 
 def _repeated(ids: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -309,7 +322,7 @@ def _keypoints(
             what = f"{len(points) // 3} keypoints, but the categories name at most {count}"
             if not count:
                 what = "there are keypoints, but no category names any"
-            findings.add("value-malformed", what, path, f"annotations[{rows[place]}].keypoints")
+            findings.add("keypoints-unnamed", what, path, f"annotations[{rows[place]}].keypoints")
     if not count:
         return None
     table = np.zeros((columns.count, 3 * count), np.float32)

@@ -8,7 +8,7 @@ value is checked, and whatever is not as expected is noted with its place.
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
@@ -124,6 +124,12 @@ class ObjectColumns:
     """Row among all that were read, and (3 K) numbers, of the annotations that have any."""
     count: int = 0
 
+    def join_classes(self, joined: Mapping[int, int]) -> None:
+        """Gives objects of some category ids other ones."""
+        for number, other in joined.items():
+            for numbers in self.numbers:
+                numbers[numbers[:, 1] == number, 1] = other
+
 
 class ColumnReader:
     """Reads chunks of one file.
@@ -148,7 +154,7 @@ class ColumnReader:
         columns = self.images
         columns.ids += [entry.id for entry in entries]
         columns.files += [entry.file_name for entry in entries]
-        columns.sizes += [(entry.height or 0, entry.width or 0) for entry in entries]
+        columns.sizes += [(e.height, e.width) if e.height and e.width else (0, 0) for e in entries]
         columns.rows += range(chunk.first, chunk.first + len(entries))
         columns.spans.append(chunk.spans)
 
@@ -176,7 +182,9 @@ class ColumnReader:
         """The entries, or None where a closer look is needed: other types, or keys that come twice."""
         try:
             entries = decoder.decode(chunk.text)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            if not chunk.text.isascii():  # texts that are passed over were not looked at
+                chunk.text.decode()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         count = len(entries)
         watched = _WATCHED[chunk.key] if self._findings.thorough else ()
@@ -236,7 +244,7 @@ class ColumnReader:
     def _entries(self, chunk: Chunk) -> list[Any]:
         twice: list[str] = []
         try:
-            entries: list[Any] = json.loads(chunk.text, object_pairs_hook=lambda pairs: _as_dict(pairs, twice))
+            entries: list[Any] = json.loads(chunk.text, object_pairs_hook=lambda pairs: as_dict(pairs, twice))
         except json.JSONDecodeError as error:
             inside = len(error.doc[: error.pos].encode())
             raise invalid(self._path, error.msg, chunk.offset + inside - 1) from error
@@ -251,7 +259,7 @@ class ColumnReader:
             begin = start - chunk.offset + 1
             twice: list[str] = []
             json.loads(
-                chunk.text[begin : begin + length], object_pairs_hook=lambda pairs, twice=twice: _as_dict(pairs, twice)
+                chunk.text[begin : begin + length], object_pairs_hook=lambda pairs, twice=twice: as_dict(pairs, twice)
             )
             for key in twice:
                 where = f"{chunk.key}[{chunk.first + place}].{key}"
@@ -467,7 +475,8 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _as_dict(pairs: list[tuple[str, Any]], twice: list[str]) -> dict[str, Any]:
+def as_dict(pairs: list[tuple[str, Any]], twice: list[str]) -> dict[str, Any]:
+    """A JSON object from its pairs; keys that come again are added to ``twice``."""
     entry = dict(pairs)
     if len(entry) < len(pairs):
         seen: set[str] = set()

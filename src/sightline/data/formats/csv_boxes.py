@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sightline.classes import Size
 from sightline.data.findings import Findings
 from sightline.data.formats.csv_classes import CLASS_LISTS, is_number, read_class_list
 from sightline.data.formats.csv_table import Columns, read_columns, read_rows
@@ -23,7 +24,6 @@ from sightline.data.formats.path_texts import can_be_a_path
 from sightline.data.listing import Listing
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
-from sightline.structures import Size
 
 _STANDARD = ("train", "val", "valid", "validation", "test")
 _ENDINGS = ("_labels", "_annotations", "_label", "_boxes")
@@ -34,6 +34,8 @@ _TAKEN = frozenset(
 )
 _LARGEST = 1e30
 _NO_SPLIT = "all"
+_FEWEST_CLASSES = 2
+"""A single class that is not listed may as well be another class."""
 
 
 def find_splits(path: Path) -> dict[str, Path]:
@@ -82,7 +84,8 @@ def read(path: Path, split: str, findings: Findings) -> Tables:
         others = (_rows(other, _require_columns(other), Findings()) for other in sorted({*splits.values()} - {file}))
         own = _rows(file, columns, Findings()) if "split" in columns.places else rows
         names = _sorted_names({row.name for some in (own, *others) for row in some if row.name})
-    builder = _Builder(file, split, names, numbers, findings)
+    shift = _shift({row.name for row in rows if row.name}, numbers, file, findings)
+    builder = _Builder(file, split, names, {number - shift: name for number, name in numbers.items()}, findings)
     for row in rows:
         builder.add(row)
     return builder.tables()
@@ -230,6 +233,21 @@ def _sorted_names(names: set[str]) -> list[str]:
     return sorted(names)
 
 
+def _shift(used: set[str], listed: Mapping[int, str], file: Path, findings: Findings) -> int:
+    """By how much all class numbers are beside the listed ones: 1 or -1, which is noted; 0 where they are not."""
+    known = {*listed.values(), *map(str, listed)}
+    if not listed or used <= known or len(used) < _FEWEST_CLASSES or not all(is_number(name) for name in used):
+        return 0
+    numbers = {int(name) for name in used}
+    for shift in (1, -1):
+        if {number + shift for number in numbers} <= set(listed):
+            there = f"the listed ones {min(listed)} to {max(listed)}"
+            what = f"class numbers are {min(numbers)} to {max(numbers)}, {there}"
+            findings.add("class-ids-off-by-one", what, file)
+            return shift
+    return 0
+
+
 class _Builder:
     """Collects the images and objects of one split."""
 
@@ -243,7 +261,6 @@ class _Builder:
         self._listing = Listing()
         self._rows: dict[str, tuple[int, Size | None, int]] = {}
         self._unknown: list[_Row] = []
-        self._used: set[str] = set()
 
     def add(self, row: _Row) -> None:
         """Adds an object, and its image when it is the first of it."""
@@ -253,16 +270,18 @@ class _Builder:
         image, size, line = self._rows[row.image]
         if row.size not in (None, size):
             what = f"the size {row.size} (height, width) differs from that in line {line}, {size}"
-            self._findings.add("value-malformed", what, self._file, f"line {row.line}", image=row.image)
+            self._findings.add("value-malformed", what, self._file, f"line {row.line}", image=self._path(row.image))
             return
         if not row.name:
             return
-        self._used.add(row.name)
         label = self._labels.get(row.name, self._by_number.get(row.name))
         if label is None:
             self._unknown.append(row)
         else:
             self._builder.add_object(image, label, row.box, row=row.line, extra=row.extra)
+
+    def _path(self, name: str) -> str:
+        return str(self._file.parent / self._place(name))
 
     def _place(self, name: str) -> str:
         """Where an image lies, from the table's folder."""
@@ -284,15 +303,8 @@ class _Builder:
 
     def tables(self) -> Tables:
         """All that was added."""
-        numbers = {int(text) for text in self._used if is_number(text)}
-        listed = {int(text) for text in self._by_number}
-        if self._unknown and len(numbers) == len(self._used):
-            for shift in (1, -1):
-                if {number + shift for number in numbers} <= listed:
-                    what = f"class numbers are {min(numbers)} to {max(numbers)}, the listed ones {min(listed)} to "
-                    self._findings.add("class-ids-off-by-one", f"{what}{max(listed)}", self._file)
         for row in self._unknown:
             what = f"there is no class {row.name[:60]!r} in the list of classes"
-            self._findings.add("class-unknown", what, self._file, f"line {row.line}", image=row.image)
+            self._findings.add("class-unknown", what, self._file, f"line {row.line}", image=self._path(row.image))
         categories = [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(self._names, start=1)]
         return self._builder.build(categories)

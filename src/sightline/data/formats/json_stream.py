@@ -194,6 +194,7 @@ class _Reader:
         """The list that begins here. An element longer than the window makes the window longer."""
         self._at += 1
         first = 0
+        awaited = False
         while True:
             self._drop()
             places, steps = _brackets(self._buffer, 0)
@@ -205,6 +206,8 @@ class _Reader:
             starts = places[known][(depth[known] == 1) & (steps[known] > 0)][: len(ends)]
             if last or len(ends):
                 stop = self._bracket(int(places[over[0]])) if last else int(ends[-1])
+                if awaited and last and not self._buffer[:stop].strip():
+                    raise self._error("expected a value after the comma")
                 suspects = self._short_lists(places[known], steps[known], depth[known], ends)
                 spans = np.stack([starts + self._base, ends - starts], axis=1)
                 yield Chunk(key, first, b"[" + self._buffer[:stop] + b"]", self._base, spans, suspects)
@@ -213,8 +216,8 @@ class _Reader:
                 if last:
                     self._at += 1
                     return
-                self._skip_comma()
-            if not self._more():
+                awaited = self._skip_comma()
+            elif not self._more():
                 raise self._error(f"the list '{key}' has no end")
 
     def _bracket(self, place: int) -> int:
@@ -238,12 +241,14 @@ class _Reader:
         ]
         return tuple(sorted(set(np.searchsorted(ends, short).tolist())))
 
-    def _skip_comma(self) -> None:
+    def _skip_comma(self) -> bool:
+        """Whether there was one, as between elements there must be."""
         sign = self._peek()
         if sign == b",":
             self._at += 1
         elif sign not in (b"", b"]"):
             raise self._error("expected a comma")
+        return sign == b","
 
     def _peek(self) -> bytes:
         """The next sign that is no space; nothing at the end of the file."""

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.classes import Size
-from sightline.data.image_header import read_size
+from sightline.data.coco_masks import decode
+from sightline.data.image_header import MAX_PIXELS, read_size
 from sightline.data.mask_files import with_mask
 from sightline.data.records import usable_segmentation
-from sightline.data.segmentation import decode_segmentation
 from sightline.data.tables import Tables
 from sightline.errors import DataError
 
@@ -58,9 +58,16 @@ def size_of(tables: Tables, row: int) -> Size:
     """(H, W) of an image as annotated, or of the file where the annotation has none.
 
     Raises:
-        DataError: the file is missing or no image.
+        DataError: the file is missing or no image, or annotated with more pixels than an image may have.
     """
     height, width = tables.images.sizes[row].tolist()
+    if height * width > MAX_PIXELS:
+        file, where = tables.locate_image(row)
+        raise DataError(
+            f"annotated as {height} x {width} (H x W), more than {MAX_PIXELS:,} pixels",
+            place=f"{file}, {where}" if where else file,
+            cure="correct the annotated size",
+        )
     return (height, width) if height and width else read_size(tables.image_path(row))
 
 
@@ -82,6 +89,6 @@ def mask_of(entry: dict[str, Any], size: Size) -> NDArray[np.bool_] | None:
     """
     try:
         segmentation = usable_segmentation(with_mask(entry).get("segmentation"))
-        return None if segmentation is None else decode_segmentation(segmentation, size).numpy()
+        return None if segmentation is None else decode(segmentation, size)
     except DataError:
         return None

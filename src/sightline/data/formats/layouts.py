@@ -1,7 +1,8 @@
 """Which format a folder or file is in, and its splits: the only file that knows every format."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -43,10 +44,32 @@ def recognise(path: Path) -> Layout:
     Raises:
         DataError: nothing to recognise, more than one format, or a list of splits that cannot be read.
     """
-    if not path.exists():
-        raise DataError("no such file or folder", place=path, cure=f"give one of these: {LAYOUTS}")
-    if path.is_file():
-        return _file(path)
+    with _system_errors(path):
+        if not path.exists():
+            raise DataError("no such file or folder", place=path, cure=f"give one of these: {LAYOUTS}")
+        layout = _file(path) if path.is_file() else _folder(path)
+    return replace(layout, readers={split: partial(_guarded, path, read) for split, read in layout.readers.items()})
+
+
+@contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    """Whatever the system refuses on the way (a folder that may not be listed, a link in a circle) is the set's."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"the set cannot be read ({error.strerror or error})",
+            place=error.filename or path,
+            cure="check the path, links and permissions",
+        ) from error
+
+
+def _guarded(path: Path, read: Reader, findings: Findings) -> Tables:
+    with _system_errors(path):
+        return read(findings)
+
+
+def _folder(path: Path) -> Layout:
     found = [layout for find in _FOLDERS if (layout := find(path)) is not None] or _last_resorts(path)
     if not found:
         raise DataError("no annotations recognised", place=path, cure=f"looked for these: {LAYOUTS}")

@@ -18,7 +18,9 @@ from xml.etree import ElementTree
 
 from sightline.classes import Size
 from sightline.data.findings import Findings
+from sightline.data.formats.path_texts import is_file_below
 from sightline.data.image_header import IMAGE_SUFFIXES
+from sightline.data.listing import Listing
 from sightline.data.mask_files import MASK_FILE
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
@@ -64,14 +66,15 @@ def read(folder: Path, split: str, findings: Findings) -> Tables:
     parsed = {stem: _parsed(folder, stem, findings if stem in own else Findings()) for stem in everything}
     names = sorted({name for annotation in parsed.values() for name in annotation.names})
     zero_based = any(0 <= v < 1 for annotation in parsed.values() for box in annotation.boxes for v in box[:2])
-    if zero_based:
+    in_pixels = any(v > 1 for annotation in parsed.values() for box in annotation.boxes for v in box)
+    if zero_based and in_pixels:
         findings.count("boxes-count-from-zero", sum(len(parsed[stem].boxes) for stem in members[split]))
     builder = TablesBuilder("voc", folder, folder, object_place="object[{}]")
     images = _Images(folder / "JPEGImages")
     label = {name: i for i, name in enumerate(names)}
     number = {stem: i for i, stem in enumerate(everything, start=1)}
     for stem in members[split]:
-        path = images.find(parsed[stem], findings)
+        path = None if parsed[stem].broken else images.find(parsed[stem], findings)
         if path is not None:
             _add(builder, parsed[stem], path.relative_to(folder), number[stem], label, shift=0 if zero_based else 1)
     categories = [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(names, start=1)]
@@ -80,9 +83,10 @@ def read(folder: Path, split: str, findings: Findings) -> Tables:
 
 @dataclass
 class _Annotation:
-    """One XML file; what of it cannot be used is left out."""
+    """One XML file; what of it cannot be used is left out. Of a broken one nobody knows what its image shows."""
 
     path: Path
+    broken: bool = False
     filename: str = ""
     size: Size | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -128,13 +132,20 @@ def _members(folder: Path, split: str, findings: Findings) -> list[str]:
         return sorted(f.stem for f in (folder / "Annotations").glob("*.xml"))
     stems: dict[str, None] = {}
     for line, stem in enumerate(_lines(file), start=1):
-        if "\0" in stem or not (folder / "Annotations" / f"{stem}.xml").is_file():
-            findings.add("annotation-missing", f"Annotations/{stem}.xml is missing", file, f"entry {line}")
+        if not is_file_below(folder / "Annotations", f"{stem}.xml"):
+            image = _picture(folder, stem)
+            findings.add("annotation-missing", f"Annotations/{stem}.xml is missing", file, f"entry {line}", image=image)
         elif stem in stems:
             findings.add("image-listed-twice", f"{stem} is listed more than once", file, f"entry {line}")
         else:
             stems[stem] = None
     return list(stems)
+
+
+def _picture(folder: Path, stem: str) -> str:
+    """The likely image of a stem; empty where there is none."""
+    names = (f"{stem}{suffix}" for suffix in (".jpg", ".png", ".jpeg"))
+    return next((str(folder / "JPEGImages" / name) for name in names if is_file_below(folder / "JPEGImages", name)), "")
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,7 @@ class _Images:
 
     folder: Path
     by_stem: dict[str, list[Path]]
+    listing: Listing
 
     def __init__(self, folder: Path) -> None:
         by_stem: dict[str, list[Path]] = {}
@@ -151,6 +163,7 @@ class _Images:
                 by_stem.setdefault(path.stem, []).append(path)
         object.__setattr__(self, "folder", folder)
         object.__setattr__(self, "by_stem", by_stem)
+        object.__setattr__(self, "listing", Listing())
 
     def find(self, annotation: _Annotation, findings: Findings) -> Path | None:
         """The image of an annotation: of the same stem; where there are several, the one that the file names."""
@@ -163,11 +176,19 @@ class _Images:
                 what = f"<filename> is {annotation.filename}, the image {paths[0].name}"
                 findings.add("image-filename-differs", what, annotation.path, "filename", image=str(paths[0]))
             return paths[0]
+        other = next((path for suffix in (".jpg", ".png", ".jpeg") if (path := self._other_form(stem + suffix))), None)
+        if other is not None and stem not in self.by_stem:
+            what = f"there is no image {stem}{other.suffix}, but one that is written {other.name}"
+            findings.add("image-letter-case", what, annotation.path, image=str(other))
+            return other
         what = f"there is no image {stem}.jpg (or .png ...) in {self.folder}"
         if stem in self.by_stem:
             what = f"several images are named {stem}, and <filename> picks none of them"
         findings.add("image-missing", what, annotation.path)
         return None
+
+    def _other_form(self, name: str) -> Path | None:
+        return self.listing.other_form(str(self.folder / name))
 
 
 class _PlainTreeBuilder(ElementTree.TreeBuilder):
@@ -186,7 +207,9 @@ def _parsed(folder: Path, stem: str, findings: Findings) -> _Annotation:
         annotation.extra = _about_image(root)
         annotation.size = _size(root, path)
     except DataError as error:
-        findings.add_error("value-malformed" if "whole numbers" in error.what else "file-unreadable", error)
+        within = error.place != str(path)
+        findings.add_error(_code(error) if within else "file-unreadable", error, image=_picture(folder, stem))
+        annotation.broken = True
         return annotation
     masks = folder / "SegmentationObject" / f"{stem}.png"
     masked = masks.is_file()

@@ -14,9 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sightline.classes import Size
 from sightline.data.findings import Findings
 from sightline.data.formats.path_texts import can_be_a_path
@@ -28,8 +25,8 @@ from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
 
 _NOT_LABELS = frozenset({"classes.txt", "labels.txt", "notes.txt", "predefined_classes.txt", "readme.txt"})
-_ROUNDING = 0.02
-"""By how much of a side boxes may leave the image before they tell of a mistake."""
+_FEWEST_CLASSES = 2
+"""A single class that is not listed may as well be another class."""
 
 
 def find_splits(path: Path) -> dict[str, tuple[Path, ...]]:
@@ -62,36 +59,40 @@ def read(path: Path, split: str, findings: Findings) -> Tables:
         for image, listed in _images(place, found.root):
             reader.add(image, place, listed)
     _note_orphans(found.splits[split], found.root, reader.labels, findings)
-    reader.note_classes()
-    _note_confusions(reader.seen(), findings, found.splits[split][0])
     return reader.tables()
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """The boxes of a split as written: (N, 4) x1, y1, x2, y2 divided by the sides, and (N, 2) the images' H, W."""
+class _Object:
+    """A line of a label file, and the row, size and files of its image."""
 
-    boxes: NDArray[np.float64]
-    sizes: NDArray[np.float64]
+    line: Line
+    row: int
+    size: Size
+    labels: Path
+    image: Path
 
 
 @dataclass(eq=False)
 class _Reader:
-    """Collects the images and objects of one split."""
+    """Collects the images and objects of one split.
+
+    Class numbers that count from 1 are read as meant. They show only when all lines are read, so objects wait for as
+    long as no number says that they count from 0: the first object of class 0 lets all of them in.
+    """
 
     found: YoloSet
     findings: Findings
     images: set[Path] = field(default_factory=set)
     labels: set[Path] = field(default_factory=set)
-    used: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._builder = TablesBuilder("yolo", self.found.source, self.found.root, object_place="line {}")
         self._form = LineForm(len(self.found.keypoints), self.found.dimensions)
         self._listing = Listing()
-        self._boxes: list[tuple[float, ...]] = []
-        self._sizes: list[Size] = []
-        self._unknown: list[tuple[Line, Path, Path]] = []
+        self._waiting: list[_Object] = []
+        self._used: set[int] = set()
+        self._from_one = True
 
     def add(self, image: Path, place: Path, listed: str) -> None:
         """Adds an image and its objects; ``listed`` is its place in a list of images."""
@@ -100,56 +101,66 @@ class _Reader:
             return
         self.images.add(image)
         labels = label_path(image, self.found.root)
+        if listed and not self._listing.has(str(image)):
+            other = self._listing.other_form(str(image))
+            if other is None:
+                self.labels.add(labels)
+                self.findings.add("image-missing", f"there is no file {image}", place, listed, image=str(image))
+                return
+            what = f"there is no file {image}, but one that is written {other.name}"
+            self.findings.add("image-letter-case", what, place, listed, image=str(other))
+            image = other
+            if image in self.images:
+                return
+            self.images.add(image)
+            labels = labels if labels.is_file() else label_path(image, self.found.root)
         self.labels.add(labels)
-        size = self._size(image, place, listed)
-        if size is None:
+        size = self._size(image)
+        lines = read_lines(labels, self._form, self.findings, str(image))
+        if size is None or lines is None:
             return
         row = self._builder.add_image(
             _below(image, self.found.root), size=size, source=str(labels if labels.is_file() else image)
         )
-        for line in read_lines(labels, self._form, self.findings, str(image)):
-            self.used.add(line.label)
-            if not 0 <= line.label < len(self.found.names):
-                self._unknown.append((line, labels, image))
-                continue
-            self._boxes.append(line.box)
-            self._sizes.append(size)
-            box, extra = line.in_pixels(size)
-            self._builder.add_object(row, line.label, box, row=line.number, extra=extra)
+        for line in lines:
+            self._used.add(line.label)
+            self._from_one = self._from_one and 1 <= line.label <= len(self.found.names)
+            self._waiting.append(_Object(line, row, size, labels, image))
+        if not self._from_one:
+            self._let_in(0)
 
-    def _size(self, image: Path, place: Path, listed: str) -> Size | None:
-        if listed and not self._listing.has(str(image)):
-            other = self._listing.other_form(str(image))
-            if other is None:
-                self.findings.add("image-missing", f"there is no file {image}", place, listed, image=str(image))
-            else:
-                what = f"there is no file {image}, but one that is written {other.name}"
-                self.findings.add("image-letter-case", what, place, listed, image=str(other))
-            return None
+    def _size(self, image: Path) -> Size | None:
         try:
             return read_size(image)
         except DataError as error:
             self.findings.add_error("image-damaged", error, image=str(image))
             return None
 
-    def note_classes(self) -> None:
-        """Notes the objects of classes that are not listed."""
+    def _let_in(self, shift: int) -> None:
+        """Adds the objects that wait; those of classes that are not listed are noted."""
         count = len(self.found.names)
-        if self._unknown and self.used <= set(range(1, count + 1)):
-            what = f"class numbers are {min(self.used)} to {max(self.used)}, but the listed ones 0 to {count - 1}"
-            self.findings.add("class-ids-off-by-one", what, self.found.source, "names")
-        for line, labels, image in self._unknown:
-            what = f"there is no class {line.label}, only 0 to {count - 1}"
-            self.findings.add("class-unknown", what, labels, f"line {line.number}", image=str(image))
+        for waiting in self._waiting:
+            line, label = waiting.line, waiting.line.label + shift
+            if 0 <= label < count:
+                box, extra = line.in_pixels(waiting.size)
+                self._builder.add_object(waiting.row, label, box, row=line.number, extra=extra)
+            else:
+                what, where = f"there is no class {line.label}, only 0 to {count - 1}", f"line {line.number}"
+                self.findings.add("class-unknown", what, waiting.labels, where, image=str(waiting.image))
+        self._waiting = []
 
-    def seen(self) -> _Seen:
-        """The boxes as written."""
-        return _Seen(
-            np.asarray(self._boxes, np.float64).reshape(-1, 4), np.asarray(self._sizes, np.float64).reshape(-1, 2)
-        )
+    def _shift(self) -> int:
+        """-1 where all class numbers are one above the listed ones, which is noted; else 0."""
+        count = len(self.found.names)
+        if not self._from_one or count not in self._used or len(self._used) < _FEWEST_CLASSES:
+            return 0
+        what = f"class numbers are {min(self._used)} to {count}, but the listed ones 0 to {count - 1}"
+        self.findings.add("class-ids-off-by-one", what, self.found.source, "names")
+        return -1
 
     def tables(self) -> Tables:
         """All that was added."""
+        self._let_in(self._shift())
         found = self.found
         for name in sorted({name for name in found.names if found.names.count(name) > 1}):
             self.findings.add("class-duplicate", f"the name {name!r} is used twice", found.source, "names")
@@ -230,21 +241,3 @@ def _note_orphans(places: Sequence[Path], root: Path, known: set[Path], findings
         for file in _files(folder, frozenset({".txt"})):
             if file not in known and file.name.lower() not in _NOT_LABELS:
                 findings.add("image-missing", f"there is no image for {file.name} in {place}", file)
-
-
-def _note_confusions(seen: _Seen, findings: Findings, place: Path) -> None:
-    """Notes what is wrong with the boxes of a whole split."""
-    if not len(seen.boxes):
-        return
-    if (np.abs(seen.boxes).max(axis=1) > 2).all():
-        findings.add("boxes-are-pixels", f"all {len(seen.boxes)} boxes have values beyond 2", place)
-        return
-    # Divided by the shorter side, the longer axis leaves the image; the other axis never does.
-    ratio = seen.sizes[:, 1] / seen.sizes[:, 0]
-    righted = seen.boxes * np.stack([1 / ratio, ratio, 1 / ratio, ratio], axis=1)
-    over = seen.boxes[:, 2:] > 1 + _ROUNDING
-    wrong = (over[:, 0] & (ratio > 1)) | (over[:, 1] & (ratio < 1))
-    fits = (righted > -_ROUNDING).all() and (righted < 1 + _ROUNDING).all()
-    if fits and wrong.sum() >= max(3, 0.05 * len(wrong)):
-        what = f"{int(wrong.sum())} of {len(wrong)} boxes leave their images only along the longer side"
-        findings.add("boxes-wrong-side", what, place)

@@ -72,8 +72,10 @@ class LineForm:
         return 5 + self.keypoints * self.dimensions
 
 
-def read_lines(path: Path, form: LineForm, findings: Findings, image: str) -> list[Line]:
+def read_lines(path: Path, form: LineForm, findings: Findings, image: str) -> list[Line] | None:
     """The objects of a label file; what cannot be used is noted and left out. Empty where there is no file.
+
+    None stands for a file that cannot be read, of whose image nobody knows what it shows.
 
     Args:
         path: the file.
@@ -87,7 +89,7 @@ def read_lines(path: Path, form: LineForm, findings: Findings, image: str) -> li
         return []
     except (OSError, UnicodeDecodeError) as error:
         findings.add("file-unreadable", f"the label file cannot be read ({error})", path, image=image)
-        return []
+        return None
     lines: list[Line] = []
     for number, content in enumerate(text.split("\n"), start=1):
         words = content.split()
