@@ -7,6 +7,7 @@ DATASETS is a folder with bccd, coco_tiny and camvid. The figures are in data/do
 
 import argparse
 import tempfile
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -111,7 +112,7 @@ def measure_pairs(count: int) -> None:
     )
 
 
-def main() -> None:
+def main() -> int:
     """Runs all of it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("datasets", type=Path)
@@ -127,7 +128,8 @@ def main() -> None:
         originals += [paths[place] for place in np.linspace(0, len(paths) - 1, EACH).astype(int)]
     measure_recall(originals)
     measure_pairs(options.pairs)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

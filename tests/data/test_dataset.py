@@ -136,7 +136,7 @@ def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
         open_dataset(tmp_path)
     for name in ("Annotations", "JPEGImages"):
         (tmp_path / name).mkdir(exist_ok=True)
-    with pytest.raises(DataError, match="both COCO and Pascal VOC"):
+    with pytest.raises(DataError, match="both coco and voc"):
         splits(tmp_path)
     empty = tmp_path / "empty.json"
     empty.write_text('{"images": [], "annotations": [], "categories": []}')

@@ -48,7 +48,8 @@ def test_the_smallest_fraction_that_is_exact_enough_is_taken(
     decoded = decode_image(photo(tmp_path / "a.jpg", *size), at_least=at_least)
     assert tuple(decoded.image.shape) == (3, size[0] // factor, size[1] // factor)
     assert decoded.size == size
-    assert decoded.image.is_contiguous() and decoded.remarks == ()
+    assert decoded.image.is_contiguous() or decoded.image.permute(1, 2, 0).is_contiguous()
+    assert decoded.remarks == ()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

@@ -13,6 +13,7 @@ from sightline.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from sightline.data.doctor.check import Checkup
     from sightline.data.doctor.repair import Repair
+    from sightline.data.findings import Finding
 
 _SHOWN = 5
 
@@ -56,6 +57,7 @@ def check_command(
         show_json(_document(checkup, repaired, fix))
     elif repaired is not None:
         _show_changes(repaired, fix, most)
+        _show_left(checkup)
     if checkup.number("error"):
         raise typer.Exit(DataError.exit_code)
 
@@ -72,6 +74,8 @@ def _show(checkup: "Checkup", most: int) -> None:
     from sightline.data.doctor.check import SEVERITIES
     from sightline.data.finding_kinds import KINDS
 
+    # Places in a set start from its folder; a file's own are whole.
+    root = f"{checkup.path}/" if checkup.path.is_dir() else ""
     for name, tables in checkup.splits.items():
         print(f"{name}: {len(tables.images):,} images, {len(tables.objects):,} objects ({checkup.form})")
     rows = [[KINDS[code].severity, code, f"{number:,}", KINDS[code].title] for code, number in checkup.counts.items()]
@@ -84,7 +88,7 @@ def _show(checkup: "Checkup", most: int) -> None:
         print(f"{kind.severity} {code}: {kind.title}; likely cause: {kind.cause}; cure: {kind.cure}")
         cases = [finding for finding in checkup.findings if finding.code == code]
         for finding in cases[: most or None]:
-            print(f"  {finding.place}: {finding.what}")
+            print(f"  {_line(finding, root)}")
         if most and number > most:
             print(f"  ... and {number - most:,} more; --most 0 shows all")
     counts = [
@@ -94,6 +98,13 @@ def _show(checkup: "Checkup", most: int) -> None:
     print(", ".join(counts) + ("" if checkup.looked else "; images were not decoded"))
 
 
+def _line(finding: "Finding", root: str) -> str:
+    """A case in one line; what its kind says already is not said again."""
+    what = finding.what if finding.what != finding.kind.title else ""
+    line = what if finding.file in what else ": ".join(part for part in (finding.place, what) if part)
+    return line.replace(root, "") if root else line
+
+
 def _show_changes(repaired: "Repair", out: Path | None, most: int) -> None:
     from collections import Counter
 
@@ -101,12 +112,20 @@ def _show_changes(repaired: "Repair", out: Path | None, most: int) -> None:
     lost = Counter[tuple[str, str]]()
     for change in repaired.changes:
         lost[change.code, change.what] += change.lost
-    print(f"repaired copy: {out}, {len(repaired.changes):,} changes, {repaired.lost:,} objects left out")
+    print(f"repaired copy: {out}, changes: {len(repaired.changes):,}, objects left out: {repaired.lost:,}")
     for (code, what), number in numbers.items():
-        objects = f" ({lost[code, what]:,} objects left out)" if lost[code, what] else ""
+        objects = f" (objects left out: {lost[code, what]:,})" if lost[code, what] else ""
         print(f"  {code}: {what}: {number:,}{objects}")
         changes = [change for change in repaired.changes if (change.code, change.what) == (code, what)]
         for change in changes if most == 0 else ():
             print(f"    {change.split}: {change.place}" if change.split else f"    {change.place}")
     for reason, number in repaired.losses.items():
         print(f"  not in the copy as it was, for the format has no place for it: {reason}: {number:,}")
+
+
+def _show_left(checkup: "Checkup") -> None:
+    """What a repair leaves to people."""
+    kinds = {finding.code: finding.kind for finding in checkup.findings}
+    left = [code for code, kind in kinds.items() if not kind.repair and kind.severity != "note"]
+    if left:
+        print(f"left as they are, for people to decide: {', '.join(left)}")

@@ -173,7 +173,9 @@ class Records(Sequence[Record]):
 
 def usable_segmentation(value: Any) -> Any:
     """A segmentation without polygons of fewer than three points; None where nothing is left."""
-    return ([polygon for polygon in value if len(polygon) >= 6] if isinstance(value, list) else value) or None
+    # What is no polygon at all stays, for decoding to refuse.
+    kept = [p for p in value if not isinstance(p, list) or len(p) >= 6] if isinstance(value, list) else value
+    return kept or None
 
 
 def classes_of(tables: Tables) -> Classes:

@@ -49,8 +49,8 @@ class TrainBatch:
         return len(self.targets)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # On the way from a worker every tensor takes a shared file of its own, which for a few boxes costs more than the
-        # boxes: they go through the pipe as arrays.
+        # On the way from a worker every tensor takes a shared file of its own, which costs more than a few boxes: they
+        # go through the pipe as arrays.
         return _unpacked, (self.images, tuple(_packed(target) for target in self.targets), self.names)
 
     def to(self, device: torch.device) -> "TrainBatch":

@@ -93,7 +93,7 @@ class Preparation:
         return Target(target.boxes * factor, target.labels, size, target.ignore, areas, masks, keypoints)
 
     def batch(self, images: Sequence[Tensor]) -> ImageBatch:
-        """Images that went in, prepared, as one batch: channels last in memory, padded with zeros at right and bottom."""
+        """Images that went in, prepared, as one batch: channels last in memory, padded with zeros right and below."""
         for image in images:
             self._require_image(image)
         original = tuple((image.shape[1], image.shape[2]) for image in images)

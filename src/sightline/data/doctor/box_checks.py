@@ -137,7 +137,7 @@ def as_other_side(boxes: Boxes, limits: Boxes) -> Boxes:
 
 def as_pixels(boxes: Boxes, limits: Boxes) -> Boxes:
     """Pixels that were read as shares of the image, as pixels."""
-    return boxes / limits[:, [1, 0, 1, 0]]
+    return np.asarray(boxes / limits[:, [1, 0, 1, 0]])
 
 
 def as_corners_of_centres(boxes: Boxes, _: Boxes) -> Boxes:

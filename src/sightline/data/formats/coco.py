@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from sightline.data.details import Details
 from sightline.data.findings import Findings
-from sightline.data.formats.coco_columns import ColumnReader, ImageColumns, ObjectColumns, as_dict, shortened
+from sightline.data.formats.coco_columns import ColumnReader, ImageColumns, ObjectColumns
+from sightline.data.formats.coco_values import as_dict, shortened
 from sightline.data.formats.json_stream import Member, invalid, read_members
 from sightline.data.formats.path_texts import is_file_below
 from sightline.data.strings import Strings

@@ -7,24 +7,29 @@ value is checked, and whatever is not as expected is noted with its place.
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.findings import Findings
+from sightline.data.formats.coco_values import (
+    FARTHEST,
+    EntryChecker,
+    Row,
+    are_triples,
+    as_dict,
+    is_file_name,
+    is_finite,
+)
 from sightline.data.formats.json_stream import Chunk, invalid
-
-_FARTHEST = 1e30
-"""Numbers beyond are no coordinates; a float32 holds them still."""
-
 
 _Id = Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)]
 _Side = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -86,19 +91,6 @@ _WATCHED = {
 }
 
 
-class Row(NamedTuple):
-    """One annotation as columns need it."""
-
-    image_id: int
-    category_id: int
-    bbox: tuple[float, ...]
-    id: int
-    area: float
-    ignore: bool
-    masked: bool
-    keypoints: tuple[float, ...]
-
-
 @dataclass
 class ImageColumns:
     """What was read of the images so far."""
@@ -144,6 +136,7 @@ class ColumnReader:
         self.objects = ObjectColumns()
         self._path = path
         self._findings = findings
+        self._checker = EntryChecker(path, findings)
 
     def add_images(self, chunk: Chunk) -> None:
         """Reads a chunk of the list ``images``."""
@@ -164,8 +157,9 @@ class ColumnReader:
         count = 0 if entries is None else len(entries)
         boxes = np.fromiter(chain.from_iterable(map(_BOX, entries or ())), np.float64, 4 * count).reshape(-1, 4)
         areas = np.asarray([math.nan if area is None else area for area in map(_AREA, entries or ())], np.float64)
-        masked = None if entries is None else self._which_masked(chunk, entries)
-        if entries is None or masked is None or not _are_plain(boxes, areas, entries):
+        plain = entries is not None and _are_plain(boxes, areas, entries)
+        masked = self._which_masked(chunk, entries) if entries is not None and plain else None
+        if entries is None or masked is None:
             self._add_rows(list(self._checked_rows(chunk)))
             return
         numbers = np.empty((count, 5), np.int64)
@@ -194,32 +188,23 @@ class ColumnReader:
     def _which_masked(self, chunk: Chunk, entries: Sequence[Any]) -> list[bool] | None:
         """Which entries have a mask; None where a closer look is needed."""
         if self._findings.thorough:
-            return [self._masked(entry.segmentation, row) for row, entry in enumerate(entries, chunk.first)]
+            return [self._checker.masked(entry.segmentation, row) for row, entry in enumerate(entries, chunk.first)]
         views = [memoryview(raw) for raw in map(_MASK, entries)]
         if any(view[0] not in _BEGINNINGS for view in views):
             return None
         masked = [len(view) > _LONGEST_NOTHING or bytes(view) not in _NOTHING for view in views]
-        for place in chunk.suspects:
-            start, length = chunk.spans[place].tolist()
-            begin = start - chunk.offset + 1
-            try:
-                entry = _ONE.decode(chunk.text[begin : begin + length])
-            except msgspec.DecodeError:
-                return None
-            masked[place] = self._masked(entry.segmentation, chunk.first + place)
+        try:
+            suspects = [_ONE.decode(self._text_of(chunk, place)) for place in chunk.suspects]
+        except msgspec.DecodeError:
+            return None
+        for place, entry in zip(chunk.suspects, suspects, strict=True):
+            masked[place] = self._checker.masked(entry.segmentation, chunk.first + place)
         return masked
 
-    def _masked(self, segmentation: list[list[float]] | _Runs | None, row: int) -> bool:
-        if isinstance(segmentation, list):
-            short = sum(len(polygon) < 6 for polygon in segmentation)
-            if short:
-                self._note_short(short, row)
-            return len(segmentation) > short
-        return segmentation is not None
-
-    def _note_short(self, number: int, row: int) -> None:
-        for _ in range(number):
-            self._findings.add("polygon-short", "", self._path, f"annotations[{row}].segmentation")
+    def _text_of(self, chunk: Chunk, place: int) -> bytes:
+        start, length = chunk.spans[place].tolist()
+        begin = start - chunk.offset + 1
+        return chunk.text[begin : begin + length]
 
     def _extend(
         self,
@@ -244,7 +229,7 @@ class ColumnReader:
     def _entries(self, chunk: Chunk) -> list[Any]:
         twice: list[str] = []
         try:
-            entries: list[Any] = json.loads(chunk.text, object_pairs_hook=lambda pairs: as_dict(pairs, twice))
+            entries: list[Any] = json.loads(chunk.text, object_pairs_hook=partial(as_dict, twice=twice))
         except json.JSONDecodeError as error:
             inside = len(error.doc[: error.pos].encode())
             raise invalid(self._path, error.msg, chunk.offset + inside - 1) from error
@@ -258,9 +243,7 @@ class ColumnReader:
         for place, (start, length) in enumerate(chunk.spans.tolist()):
             begin = start - chunk.offset + 1
             twice: list[str] = []
-            json.loads(
-                chunk.text[begin : begin + length], object_pairs_hook=lambda pairs, twice=twice: as_dict(pairs, twice)
-            )
+            json.loads(chunk.text[begin : begin + length], object_pairs_hook=partial(as_dict, twice=twice))
             for key in twice:
                 where = f"{chunk.key}[{chunk.first + place}].{key}"
                 self._findings.add(
@@ -276,17 +259,16 @@ class ColumnReader:
             if isinstance(entry, dict) and span is not None:
                 yield row, entry, place, span
             else:
-                self._bad(place, "must be an object { }")
+                self._checker.bad(place, "must be an object { }")
 
     def _add_checked_images(self, chunk: Chunk) -> None:
         columns = self.images
         spans = []
         for row, entry, place, span in self._objects(chunk):
-            number = self._whole(entry, "id", place)
-            name = self._text(entry, "file_name", place)
-            size = self._size(entry, place)
-            if number is None or name is None or size is None:
+            image = self._checker.image(entry, place)
+            if image is None:
                 continue
+            number, name, size = image
             columns.ids.append(number)
             columns.files.append(name)
             columns.sizes.append(size)
@@ -299,7 +281,7 @@ class ColumnReader:
             if "caption" in entry and "bbox" not in entry:
                 self._findings.add("caption-ignored", "", self._path, place)
                 continue
-            checked = self._row(entry, place, row)
+            checked = self._checker.annotation(entry, place, row)
             if checked is not None:
                 yield row, checked, span
 
@@ -314,174 +296,9 @@ class ColumnReader:
             [(place, row.keypoints) for place, (_, row, _) in enumerate(found) if row.keypoints],
         )
 
-    def _row(self, entry: dict[str, Any], place: str, number: int) -> Row | None:
-        image_id = self._whole(entry, "image_id", place)
-        category_id = self._whole(entry, "category_id", place)
-        box = self._numbers(entry, "bbox", place, 4)
-        own = self._own_id(entry, place)
-        crowd = entry.get("iscrowd") or 0
-        if crowd not in (0, 1):
-            return self._bad(f"{place}.iscrowd", f"must be 0 or 1, got {shortened(crowd)}")
-        area = entry.get("area")
-        if area is not None and not (is_finite(area) and area >= 0):
-            return self._bad(f"{place}.area", f"must be a number of at least 0, got {shortened(area)}", area)
-        masked = self._segmentation(entry.get("segmentation"), place, number)
-        points = self._keypoints(entry.get("keypoints"), place)
-        if image_id is None or category_id is None or box is None or own is None or masked is None or points is None:
-            return None
-        ignore = bool(crowd) or entry.get("difficult") in (1, True)
-        return Row(image_id, category_id, tuple(box), own, math.nan if area is None else area, ignore, masked, points)
-
-    def _own_id(self, entry: dict[str, Any], place: str) -> int | None:
-        return -1 if entry.get("id") is None else self._whole(entry, "id", place)
-
-    def _size(self, entry: dict[str, Any], place: str) -> tuple[int, int] | None:
-        if not entry.get("height") or not entry.get("width"):
-            return 0, 0
-        height, width = self._whole(entry, "height", place), self._whole(entry, "width", place)
-        if height is None or width is None:
-            return None
-        if not (1 <= height < 2**31 and 1 <= width < 2**31):
-            return self._bad(place, f"height and width must be at least 1, got {height} and {width}")
-        return height, width
-
-    def _segmentation(self, value: Any, place: str, row: int) -> bool | None:
-        place = f"{place}.segmentation"
-        if value is None or value == []:
-            return False
-        if isinstance(value, dict) and is_runs(value):
-            return True
-        if isinstance(value, list) and all(isinstance(polygon, list) for polygon in value):
-            for number in (n for polygon in value for n in polygon):
-                if not _is_number(number) or not math.isfinite(_as_float(number)):
-                    return self._bad(place, f"must hold finite numbers, got {shortened(number)}", number)
-            return self._masked(value, row)
-        return self._bad(place, f"must be a list of polygons or run lengths, got {shortened(value)}")
-
-    def _keypoints(self, value: Any, place: str) -> tuple[float, ...] | None:
-        if not value:
-            return ()
-        place = f"{place}.keypoints"
-        if not isinstance(value, list):
-            return self._bad(place, f"must be a list of numbers, got {shortened(value)}")
-        for number in value:
-            if not is_finite(number):
-                return self._bad(place, f"must hold finite numbers, got {shortened(number)}", number)
-        if not are_triples(value):
-            return self._bad(place, "must be x, y, visibility (0, 1 or 2) of each keypoint")
-        return tuple(value)
-
-    def _whole(self, entry: dict[str, Any], key: str, place: str) -> int | None:
-        value = self._value(entry, key, place)
-        if value is _MISSING:
-            return None
-        if type(value) is not int or abs(value) >= 2**63:
-            return self._bad(f"{place}.{key}", f"must be a whole number, got {shortened(value)}", value)
-        return value
-
-    def _text(self, entry: dict[str, Any], key: str, place: str) -> str | None:
-        value = self._value(entry, key, place)
-        if value is _MISSING:
-            return None
-        if not is_file_name(value):
-            return self._bad(f"{place}.{key}", f"must be a text, got {shortened(value)}")
-        return str(value)
-
-    def _numbers(self, entry: dict[str, Any], key: str, place: str, length: int) -> list[float] | None:
-        value = self._value(entry, key, place)
-        if value is _MISSING:
-            return None
-        where = f"{place}.{key}"
-        if not isinstance(value, list) or len(value) != length:
-            return self._bad(where, f"must be a list of {length} numbers, got {shortened(value)}")
-        for number in value:
-            if not is_finite(number):
-                return self._bad(where, f"must hold finite numbers, got {shortened(number)}", number)
-        return value
-
-    def _value(self, entry: dict[str, Any], key: str, place: str) -> Any:
-        if key not in entry:
-            self._findings.add("key-missing", f"the key '{key}' is missing", self._path, place)
-        return entry.get(key, _MISSING)
-
-    def _bad(self, place: str, what: str, number: Any = None) -> None:
-        """Notes a bad value; ``number`` is the one that decides whether it is finite."""
-        infinite = _is_number(number) and not is_finite(number)
-        self._findings.add("number-not-finite" if infinite else "value-malformed", what, self._path, place)
-
-
-_MISSING: Any = object()
-
 
 def _are_plain(boxes: NDArray[np.float64], areas: NDArray[np.float64], entries: Sequence[Any]) -> bool:
     """Whether all numbers are of a sensible size."""
-    if (np.abs(boxes) >= _FARTHEST).any() or (areas < 0).any() or (areas >= _FARTHEST).any():
+    if (np.abs(boxes) >= FARTHEST).any() or (areas < 0).any() or (areas >= FARTHEST).any():
         return False
     return all(are_triples(points) and all(map(is_finite, points)) for points in map(_KEYPOINTS, entries) if points)
-
-
-def is_file_name(value: Any) -> bool:
-    """Whether a JSON value is a text that can name a file."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        return False
-    if value.isascii():
-        return True
-    try:
-        os.fsencode(value)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def is_finite(value: Any) -> bool:
-    """Whether a JSON value is a number that a float32 can hold."""
-    # A JSON integer may be larger than any float; bool is a number to Python but not to COCO.
-    return type(value) in (int, float) and -_FARTHEST < value < _FARTHEST
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _as_float(number: float) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return math.inf
-
-
-def is_runs(value: dict[str, Any]) -> bool:
-    """Whether a JSON object has the form of COCO's run lengths."""
-    size, counts = value.get("size"), value.get("counts")
-    return (
-        isinstance(size, list)
-        and len(size) == 2
-        and all(type(n) is int and abs(n) < 2**63 for n in size)
-        and (
-            isinstance(counts, str)
-            or (isinstance(counts, list) and all(type(n) is int and abs(n) < 2**63 for n in counts))
-        )
-    )
-
-
-def are_triples(points: Sequence[float]) -> bool:
-    """Whether numbers are x, y, visibility of keypoints."""
-    return len(points) % 3 == 0 and all(v in (0, 1, 2) for v in points[2::3])
-
-
-def shortened(value: Any) -> str:
-    """A value as a message shows it."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def as_dict(pairs: list[tuple[str, Any]], twice: list[str]) -> dict[str, Any]:
-    """A JSON object from its pairs; keys that come again are added to ``twice``."""
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                twice.append(key)
-            seen.add(key)
-    return entry

@@ -45,6 +45,7 @@ def write(splits: Mapping[str, Tables], output: Output) -> None:
             (_image(tables, row, name[len(folder) + 1 :]) for row, name in enumerate(names)),
             _annotations(tables),
             tables.header,
+            output.losses,
         )
         captions = captions_file(tables)
         if captions is not None:
@@ -83,5 +84,5 @@ def _annotations(tables: Tables) -> Iterator[dict[str, Any]]:
             free += 1
         if np.isnan(tables.objects.areas[row]):
             x1, y1, x2, y2 = tables.objects.boxes[row].tolist()
-            entry["area"] = (x2 - x1) * (y2 - y1)
+            entry["area"] = max(x2 - x1, 0.0) * max(y2 - y1, 0.0)
         yield entry

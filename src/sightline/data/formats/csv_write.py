@@ -53,6 +53,10 @@ def write(splits: Mapping[str, Tables], output: Output) -> None:
         if f"{split}.csv" in CLASS_LISTS or split in ("", ".", "..") or "/" in split or "\\" in split:
             raise DataError(f"tables cannot have a split of the name {split!r}", cure="give it another name")
     names = dict.fromkeys(str(c["name"]) for tables in splits.values() for c in tables.categories)
+    for name in names:
+        if _LONE_SURROGATES.search(name):
+            source = next(iter(splits.values())).source
+            raise DataError(f"class {name!r} has no form in UTF-8", place=source, cure="rename the class")
     for split, tables in splits.items():
         _write_table(output.folder / f"{split}.csv", _rows(split, tables, output))
     _write_table(output.folder / CLASS_LISTS[0], ((name, i) for i, name in enumerate(names)))

@@ -152,7 +152,8 @@ def _classes(listed: Mapping[int, str], own: Iterable[int], elsewhere: Iterator[
     else:
         values = sorted(set(own).union(*(_values(mask) for mask in elsewhere)))
     taken = {name.casefold() for name in listed.values()}
-    void = str(VOID) if "void" in taken else "void"
+    free = ("void", str(VOID), *(f"void {number}" for number in range(2, len(taken) + 3)))
+    void = next(name for name in free if name not in taken)
     return {value: listed.get(value, void if value == VOID else str(value)) for value in values}
 
 

@@ -178,7 +178,7 @@ class _Images:
             return paths[0]
         other = next((path for suffix in (".jpg", ".png", ".jpeg") if (path := self._other_form(stem + suffix))), None)
         if other is not None and stem not in self.by_stem:
-            what = f"there is no image {stem}{other.suffix}, but one that is written {other.name}"
+            what = f"there is no image of the name {stem}, but one that is written {other.name}"
             findings.add("image-letter-case", what, annotation.path, image=str(other))
             return other
         what = f"there is no image {stem}.jpg (or .png ...) in {self.folder}"

@@ -116,8 +116,13 @@ def _about_keypoints(
 ) -> dict[str, Any]:
     about: dict[str, Any] = {"kpt_shape": [len(keypoints), 3]}
     about["kpt_names"] = {i: list(keypoints) for i in range(len(names))}
-    flips = next((t.header["flip_idx"] for t in splits.values() if t.header.get("flip_idx")), None) or _flips(keypoints)
+    given = [flips for tables in splits.values() if _are_flips(flips := tables.header.get("flip_idx"), len(keypoints))]
+    flips = given[0] if given else _flips(keypoints)
     return about | ({"flip_idx": list(flips)} if flips else {})
+
+
+def _are_flips(value: Any, count: int) -> bool:
+    return isinstance(value, list | tuple) and sorted(map(str, value)) == sorted(map(str, range(count)))
 
 
 def _flips(keypoints: tuple[str, ...]) -> list[int]:
@@ -232,7 +237,8 @@ def _parts(entry: Mapping[str, Any], size: Size) -> list[Polygon]:
 
 
 def _is_polygon(points: Any) -> bool:
-    return len(points) % 2 == 0 and all(isinstance(v, int | float) and abs(v) < _FARTHEST for v in points)
+    even = isinstance(points, list) and len(points) % 2 == 0
+    return even and all(isinstance(v, int | float) and abs(v) < _FARTHEST for v in points)
 
 
 def _overlap(polygons: list[Polygon], size: Size) -> bool:
