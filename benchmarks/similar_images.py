@@ -1,13 +1,15 @@
 """What share of changed copies the search for near-duplicates finds, what it names wrongly, and how long it takes.
 
-    python benchmarks/similar_images.py DATASETS [--pairs 40000]
+    python benchmarks/similar_images.py [DATASETS] [--pairs 40000]
 
-DATASETS is a folder with bccd, coco_tiny and camvid. The figures are in data/doctor/similar_images.py.
+DATASETS is a folder with bccd, coco_tiny and camvid; default: that of SIGHTLINE_DATA. The figures are in
+data/doctor/similar_images.py.
 """
 
 import argparse
-import tempfile
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,10 +116,14 @@ def measure_pairs(count: int) -> None:
 
 def main() -> int:
     """Runs all of it."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("datasets", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__)
+    known = Path(os.environ["SIGHTLINE_DATA"]) / "datasets" if "SIGHTLINE_DATA" in os.environ else None
+    parser.add_argument("datasets", type=Path, nargs="?", default=known)
     parser.add_argument("--pairs", type=int, default=40000)
     options = parser.parse_args()
+    if options.datasets is None:
+        print("skipped: give the folder of the data sets, or set SIGHTLINE_DATA")
+        return 0
     originals: list[Path] = []
     for name, patterns in SETS.items():
         folder = options.datasets / name

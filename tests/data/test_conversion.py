@@ -218,7 +218,7 @@ def test_splits_can_be_chosen(tmp_path: Path) -> None:
     source = coco(tmp_path / "set", [PLAIN])
     assert list(convert(source, "voc", tmp_path / "out", splits=("val",)).splits) == ["val"]
     assert list(read_splits(tmp_path / "out")[1]) == ["val"]
-    with pytest.raises(DataError, match="no split 'test'.*the splits there are: train, val"):
+    with pytest.raises(DataError, match=r"no split 'test'.*the splits there are: train, val"):
         plan(source, "voc", ("test",))
 
 
@@ -245,5 +245,48 @@ def test_what_is_there_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(ConfigError, match="already"):
         convert(source, "voc", tmp_path / "out")
-    with pytest.raises(ConfigError, match="unknown format 'kitti'.*coco, voc, yolo"):
+    with pytest.raises(ConfigError, match=r"unknown format 'kitti'.*coco, voc, yolo"):
         plan(source, "kitti")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "</a>", "a\\b", "..", "x" * 300, "line\nbreak"])
+@pytest.mark.parametrize("target", FORMATS)
+def test_splits_that_no_file_can_be_named_after(tmp_path: Path, name: str, target: str) -> None:
+    noise(tmp_path / "set" / "a.png", 0)
+    (tmp_path / "set" / "a.csv").write_bytes(
+        f'filename;xmin;ymin;xmax;ymax;class;split\na.png;1;1;5;5;cat;"{name}"'.encode()
+    )
+    with pytest.raises(DataError):
+        convert(tmp_path / "set", target, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_json_does_not_know_become_null_and_are_counted(tmp_path: Path, value: str) -> None:
+    source = coco(tmp_path / "set", [PLAIN | {"score": "MARK"}, PLAIN])
+    path = source / "annotations" / "instances_train2017.json"
+    path.write_text(path.read_text().replace('"MARK"', f"[1, {value}]").replace('{"year": 1}', f'{{"year": {value}}}'))
+    done = convert(source, "coco", tmp_path / "out")
+    assert done.changed == {"number that JSON does not know (NaN, infinity) written as null": 2}
+    written = json.loads((tmp_path / "out" / "annotations" / "instances_train2017.json").read_text())
+    assert written["annotations"][0]["score"] == [1, None] and written["info"] == {"year": None}
+    assert json.loads((tmp_path / "out" / "annotations" / "instances_val2017.json").read_text())["info"]
+
+
+def test_sizes_that_no_image_has_are_refused(tmp_path: Path) -> None:
+    source = coco(tmp_path / "set", OBJECTS["polygon"])
+    path = source / "annotations" / "instances_train2017.json"
+    path.write_text(path.read_text().replace('"height": 40', '"height": 2000000000'))
+    for target in ("masks", "voc", "yolo", "csv"):
+        with pytest.raises(DataError, match="more than"):
+            convert(source, target, tmp_path / "out")
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_a_polygon_that_is_none_is_no_crash(tmp_path: Path, target: str) -> None:
+    objects = [PLAIN | {"segmentation": value} for value in ([None], [[1, 2, 3, 4, 5, 6], None], [5], ["x"])]
+    source = coco(tmp_path / "set", objects)
+    try:
+        convert(source, target, tmp_path / "out")
+    except DataError:
+        assert not (tmp_path / "out").exists()

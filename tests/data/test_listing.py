@@ -1,6 +1,5 @@
 """Names of files looked up in listed folders."""
 
-import os
 import unicodedata
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def test_another_form_is_found_by_letter_case_and_composition(tmp_path: Path) ->
     assert found is not None and found.is_file()
     assert listing.other_form(f"{root}/none.png") is None
     assert listing.other_form(f"{root}/nowhere/a.png") is None
-    if apart in os.listdir(root):
+    if apart in {path.name for path in tmp_path.iterdir()}:
         assert listing.missing(root, [apart, composed]) == [1]
 
 

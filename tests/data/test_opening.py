@@ -32,7 +32,7 @@ def test_a_folder_needs_the_split_a_file_has_its_own(tmp_path: Path) -> None:
         assert (opened.root, opened.split) == (tmp_path, "train")
         assert opened.index.boxes.tolist() == [[20, 1, 30, 6]]
         assert opened.findings == {"box clipped": 1} or sum(opened.findings.values()) == 1
-    with pytest.raises(DataError, match="no split 'val'.*the splits there are: train"):
+    with pytest.raises(DataError, match=r"no split 'val'.*the splits there are: train"):
         open_split(tmp_path, "val")
 
 
@@ -45,7 +45,7 @@ def test_a_split_without_images_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_set_is_told_what_was_looked_for(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.txt").touch()
-    with pytest.raises(DataError, match="COCO: a .json file"):
+    with pytest.raises(DataError, match=r"COCO: a \.json file"):
         open_split(tmp_path / name)
 
 

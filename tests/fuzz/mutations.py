@@ -5,7 +5,7 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -303,47 +303,74 @@ def change_file(path: Path, rng: random.Random) -> None:
 def change_folder(folder: Path, rng: random.Random) -> None:
     """Spoils which files there are."""
     everything = sorted(folder.rglob("*"))
-    if not everything:
-        return
-    path = rng.choice(everything)
-    kind = rng.randrange(11)
-    if kind == 0:
-        _remove(path)
-    elif kind == 1:
-        path.rename(
-            path.with_name(
-                rng.choice((path.name.swapcase(), "é" + path.name, path.stem, path.name + " ", "\udcff.png"))
-            )
-        )
-    elif kind == 2:
-        _remove(path)
-        path.mkdir()
-    elif kind == 3:
-        _remove(path)
-        path.write_bytes(b"")
-    elif kind == 4:
-        _remove(path)
-        path.symlink_to(path.name)
-    elif kind == 5:
-        _link(path if path.is_dir() else path.parent, rng)
-    elif kind == 6:
-        _remove(path)
-        path.symlink_to("nowhere")
-    elif kind == 7:
-        os.truncate(path, 0) if path.is_file() else _remove(path)
-    elif kind == 8:
-        other = rng.choice(everything)
-        if other.is_file() and path.is_file():
-            shutil.copyfile(other, path) if other != path else None
-    elif kind == 9:
-        place = (path if path.is_dir() else path.parent) / rng.choice(NAMES)
-        if not os.path.lexists(place):
-            place.write_bytes(rng.choice(TOKENS))
-    else:
-        place = (path if path.is_dir() else path.parent) / rng.choice(FOLDERS)
-        if not os.path.lexists(place):
-            place.mkdir()
+    if everything:
+        rng.choice(FOLDER_CHANGES)(rng.choice(everything), rng, everything)
 
+
+def _rename(path: Path, rng: random.Random, _: Sequence[Path]) -> None:
+    names = (path.name.swapcase(), "é" + path.name, path.stem, path.name + " ", "\udcff.png")
+    path.rename(path.with_name(rng.choice(names)))
+
+
+def _remove(path: Path, *_: object) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _make_folder_of(path: Path, *_: object) -> None:
+    _remove(path)
+    path.mkdir()
+
+
+def _make_empty(path: Path, *_: object) -> None:
+    _remove(path)
+    path.write_bytes(b"")
+
+
+def _make_circle(path: Path, *_: object) -> None:
+    _remove(path)
+    path.symlink_to(path.name)
+
+
+def _make_dangling(path: Path, *_: object) -> None:
+    _remove(path)
+    path.symlink_to("nowhere")
+
+
+def _add_link(path: Path, rng: random.Random, _: Sequence[Path]) -> None:
+    place = _folder_of(path) / rng.choice(("loop", "train", "images", "a.json"))
+    if not os.path.lexists(place):
+        place.symlink_to(rng.choice((".", "..", "loop")))
+
+
+def _copy_over(path: Path, rng: random.Random, everything: Sequence[Path]) -> None:
+    other = rng.choice(everything)
+    if other.is_file() and path.is_file() and other != path:
+        path.write_bytes(other.read_bytes())
+
+
+def _add_file(path: Path, rng: random.Random, _: Sequence[Path]) -> None:
+    place = _folder_of(path) / rng.choice(NAMES)
+    if not os.path.lexists(place):
+        place.write_bytes(rng.choice(TOKENS))
+
+
+def _add_folder(path: Path, rng: random.Random, _: Sequence[Path]) -> None:
+    place = _folder_of(path) / rng.choice(FOLDERS)
+    if not os.path.lexists(place):
+        place.mkdir()
+
+
+def _folder_of(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+FOLDER_CHANGES: tuple[Callable[[Path, random.Random, Sequence[Path]], None], ...] = (
+    *(_remove, _rename, _make_folder_of, _make_empty, _make_circle, _make_dangling, _add_link, _copy_over),
+    *(_add_file, _add_folder),
+)
 
 NAMES = (
     *(
@@ -381,19 +408,6 @@ FOLDERS = (
     "testannot",
     "classes.txt",
 )
-
-
-def _link(folder: Path, rng: random.Random) -> None:
-    place = folder / rng.choice(("loop", "train", "images", "a.json"))
-    if not os.path.lexists(place):
-        place.symlink_to(rng.choice((".", "..", "loop")))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def spoil(folder: Path, rng: random.Random) -> None:

@@ -1,5 +1,6 @@
 """A few hundred cases of the fuzzer, that it sees what it looks for, and that its cases can be made again."""
 
+import os
 import random
 from pathlib import Path
 
@@ -19,10 +20,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_typed_errors_come_out_and_no_file_is_touched(tmp_path: Path) -> None:
-    report = run_cases(2026, range(400), tmp_path)
-    assert report.cases == 400
+    report = run_cases(2026, range(300), tmp_path)
+    assert report.cases == 300
     assert not report.failures, report.failures[0]
-    assert report.outcomes["read: done"] > 200 and report.outcomes["read: DataError"] > 20
+    assert report.outcomes["read: done"] > 150 and report.outcomes["read: DataError"] > 20
 
 
 def test_the_sets_are_sound_before_they_are_spoilt(tmp_path: Path) -> None:
@@ -70,18 +71,20 @@ def _failures(scratch: Path, number: int, seeds: dict[str, Path]) -> list[object
 
 def test_the_fingerprint_sees_names_bytes_times_and_links(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
-    seen = {fingerprint(tmp_path)}
-    for change in (
-        lambda: (tmp_path / "a").write_text("y"),
-        lambda: (tmp_path / "a").touch(),
-        lambda: (tmp_path / "a").rename(tmp_path / "b"),
-        lambda: (tmp_path / "c").symlink_to("b"),
-        lambda: (tmp_path / "d").mkdir(),
-    ):
-        change()
-        seen.add(fingerprint(tmp_path))
-    assert len(seen) == 6
-    assert fingerprint(tmp_path) in seen
+    seen = [fingerprint(tmp_path)]
+    for change in ("content", "time", "name", "link", "folder"):
+        if change == "content":
+            (tmp_path / "a").write_text("y")
+        elif change == "time":
+            os.utime(tmp_path / "a", ns=(0, 7))
+        elif change == "name":
+            (tmp_path / "a").rename(tmp_path / "b")
+        elif change == "link":
+            (tmp_path / "c").symlink_to("b")
+        else:
+            (tmp_path / "d").mkdir()
+        seen.append(fingerprint(tmp_path))
+    assert len(set(seen)) == 6 and fingerprint(tmp_path) == seen[-1]
 
 
 def test_spoiling_spoils(tmp_path: Path) -> None:

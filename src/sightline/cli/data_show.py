@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli import options
+from sightline.cli.datasets import find_data
 from sightline.cli.output import counter, show_findings, show_json
 from sightline.errors import ConfigError, DataError
 
@@ -16,8 +17,8 @@ _MOST_TOLD = 5
 
 
 def show_command(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A labelled set: a folder, or an annotation file.")],
-    split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this split. Default: all.")] = None,
+    data: options.DataArgument,
+    split: options.Splits = None,
     count: Annotated[int, typer.Option(metavar="N", min=1, help="Images at most; drawn at random.")] = 60,
     classes: Annotated[
         list[str] | None,
@@ -40,14 +41,15 @@ def show_command(
     from sightline.workflow import RUNS, new_folder, next_folder
 
     _require_codes(finding or ())
-    tables, found = _check(data, split, finding) if finding else (_read(data, split), None)
+    path, splits = find_data(data), tuple(split or ())
+    tables, found = _check(path, splits, finding) if finding else (_read(path, splits), None)
     _require_classes(classes or (), class_names(tables))
     chosen = choose(tables, count, seed=seed, classes=classes or (), findings=found)
     if not chosen.choices:
-        raise DataError("no image to show", place=data, cure="ask for another --split, --class or --finding")
+        raise DataError("no image to show", place=path, cure="ask for another --split, --class or --finding")
     with_masks = all_masked(tables, chosen.choices) if masks is None else masks
     with new_folder(next_folder(RUNS / "data-show", numbered=True) if out is None else out) as folder:
-        failed = _write(folder, data, tables, chosen, with_masks)
+        failed = _write(folder, path, tables, chosen, with_masks)
     _tell(failed, chosen.unseen)
     shown = len(chosen.choices) - len(failed)
     size = (folder / GALLERY).stat().st_size
@@ -62,30 +64,31 @@ def show_command(
         print(f"{shown} of {chosen.matching:,} images: {folder / SHEET} and {folder / GALLERY} ({size / 1e6:.1f} MB)")
 
 
-def _read(data: Path, split: str | None) -> dict[str, Any]:
+def _read(data: Path, splits: tuple[str, ...]) -> dict[str, Any]:
     """The splits as they are written; what is wrong with them is told, and does not keep them from being shown."""
     from sightline.data.findings import Findings
     from sightline.data.formats.layouts import recognise
 
     readers = recognise(data).readers
-    if split is not None and split not in readers:
-        raise DataError(f"no split '{split}'", place=data, cure=f"the splits there are: {', '.join(readers)}")
+    for split in splits:
+        if split not in readers:
+            raise DataError(f"no split '{split}'", place=data, cure=f"the splits there are: {', '.join(readers)}")
     tables = {}
-    for name in readers if split is None else (split,):
+    for name in splits or readers:
         findings = Findings()
         tables[name] = readers[name](findings)
         show_findings(findings.by_title(), name)
     return tables
 
 
-def _check(data: Path, split: str | None, codes: Sequence[str]) -> tuple[Mapping[str, Any], list[Any]]:
+def _check(data: Path, splits: tuple[str, ...], codes: Sequence[str]) -> tuple[Mapping[str, Any], list[Any]]:
     """The splits as they are written, and what the check finds of some kinds in them."""
     from sightline.data.doctor.check import check
 
     # Only findings about images can need their pixels, which takes as long as looking at all of them.
     pixels = any(code.startswith("image") for code in codes)
     with counter("checking") as progress:
-        checkup = check(data, splits=() if split is None else (split,), pixels=pixels, progress=progress)
+        checkup = check(data, splits=splits, pixels=pixels, progress=progress)
     return checkup.splits, [finding for finding in checkup.findings if finding.code in codes]
 
 

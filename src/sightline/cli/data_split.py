@@ -7,24 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli import options
+from sightline.cli.datasets import find_data
 from sightline.cli.output import counter, show_findings, show_json, show_table
 from sightline.errors import ConfigError
 
 
 def split_command(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Labelled images in any format that is read.", show_default=False)
-    ],
+    data: options.DataArgument,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where to; a folder that does not exist.", show_default=False)
     ],
     parts: Annotated[
         str, typer.Option("--parts", metavar="NAME=SHARE,...", help="Parts and their shares of the images.")
     ] = "train=0.8,val=0.1,test=0.1",
-    split: Annotated[
-        list[str] | None,
-        typer.Option("--split", metavar="NAME", help="Which split to divide; may be repeated. Default: all, joined."),
-    ] = None,
+    split: options.Splits = None,
     group_by: Annotated[
         str | None,
         typer.Option(
@@ -42,15 +38,16 @@ def split_command(
             help="Decode all images, and keep together those that are identical or nearly so.",
         ),
     ] = True,
-    link: Annotated[bool, typer.Option("--link", help="Hard links to the images instead of copies.")] = False,
+    link: options.Link = False,
     as_json: options.Json = False,
 ) -> None:
     """Divide a set into train, val and test, stratified by class; write it as COCO."""
     from sightline.data.split_set import SplitWishes, split_set
 
     wishes = SplitWishes(_shares(parts), seed, group_by, duplicates, "link" if link else "copy")
+    path = find_data(data)
     with counter("comparing images") as progress:
-        done = split_set(data, out, wishes, splits=tuple(split or ()), progress=progress)
+        done = split_set(path, out, wishes, splits=tuple(split or ()), progress=progress)
     show_findings(done.remarks, "split")
     if as_json:
         remarks: dict[str, Any] = {"groups": done.groups, "alike": done.alike, "remarks": dict(done.remarks)}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli import options
+from sightline.cli.datasets import find_data
 from sightline.cli.output import counter, show_findings, show_json, show_table
 from sightline.errors import ConfigError
 
@@ -14,8 +15,8 @@ _MOST_CLASSES = 100
 
 
 def stats_command(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A labelled set: a folder, or an annotation file.")],
-    split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this split. Default: all.")] = None,
+    data: options.DataArgument,
+    split: options.Splits = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -32,24 +33,25 @@ def stats_command(
     as_json: options.Json = False,
 ) -> None:
     """Count objects, sizes, shapes and classes; with --model, which objects its anchors cover."""
-    from sightline.data.dataset import open_dataset, splits
+    from sightline.data.opening import open_split, split_names
     from sightline.data.statistics import describe
 
     if model is None and (assignments or imgsz is not None):
         raise ConfigError("settings of a model without a model", cure="give --model, or leave --set and --imgsz out")
     _require_page(out)
-    opened = {name: open_dataset(data, name) for name in (splits(data) if split is None else (split,))}
-    for name, dataset in opened.items():
-        show_findings(dataset.findings, name)
-    indexes = {name: dataset.records.table for name, dataset in opened.items()}
+    path = find_data(data)
+    opened = {name: open_split(path, name) for name in split or split_names(path)}
+    for name, one in opened.items():
+        show_findings(one.findings, name)
+    indexes = {name: one.index for name, one in opened.items()}
     described = [describe(index, name) for name, index in indexes.items()]
     coverage: Mapping[str, Any] = {}
     if model is not None:
-        classes = next(iter(opened.values())).classes
+        classes = next(iter(indexes.values())).classes
         system = _system(model, classes, tuple(assignments or ()), imgsz)
         coverage = _coverage(indexes, system, coverage_images, seed)
     if out is not None:
-        _write(out, data.resolve().name, described, model or "", coverage)
+        _write(out, path.resolve().name, described, model or "", coverage)
     if as_json:
         covered = {name: found.to_dict() for name, found in coverage.items()}
         show_json({"splits": [one.to_dict() for one in described], **({"anchors": covered} if covered else {})})

@@ -126,6 +126,8 @@ def convert(
 
 
 def _planned(path: Path, form: str, tables: Mapping[str, Tables], target: str, wanted: Format) -> Conversion:
+    for name in tables:
+        writing.require_split_name(name, path)
     held: Counter[str] = Counter()
     for split in tables.values():
         held.update(features(split))

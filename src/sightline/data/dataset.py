@@ -18,9 +18,9 @@ from torch import Tensor
 from sightline.classes import Classes, Size
 from sightline.data.decode import decode_image
 from sightline.data.fit import why_unfit
-from sightline.data.formats.layouts import recognise
 from sightline.data.image_header import read_size
 from sightline.data.opening import open_split
+from sightline.data.opening import split_names as splits
 from sightline.data.records import Record, Records, with_classes
 from sightline.data.segmentation import decode_segmentation
 from sightline.errors import DataError
@@ -142,15 +142,6 @@ def open_dataset(path: str | Path, split: str = "train", *, classes: Classes | N
     records = Records(index, np.arange(len(index.image_ids)))
     names = index.keypoint_names
     return Dataset(opened.root, opened.split, index.classes, records, opened.findings, keypoint_names=names)
-
-
-def splits(path: str | Path) -> tuple[str, ...]:
-    """The names of the splits at ``path``.
-
-    Raises:
-        DataError: nothing to recognise.
-    """
-    return tuple(recognise(Path(path)).readers)
 
 
 def _require_fit(record: Record, size: Size) -> None:

@@ -4,6 +4,7 @@ Readers note what they find in a :class:`Findings`. Opening a set refuses the ki
 counts the rest; ``sightline data check`` lists them all.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class Findings:
 
     def add_error(self, code: str, error: DataError, *, image: str = "") -> None:
         """Notes what a reader raised."""
-        file, _, where = (error.place or "").partition(", ")
+        file, where = _split_place(error.place or "")
         self.add(code, error.what, file, where, image=image)
 
     def refuse(self) -> None:
@@ -119,6 +120,15 @@ class Findings:
     def by_title(self) -> Counter[str]:
         """Counts under the kinds' titles, as people read them; notes that need no mention are left out."""
         return Counter({KINDS[code].title: number for code, number in self.counts.items() if code not in _UNMENTIONED})
+
+
+def _split_place(place: str) -> tuple[str, str]:
+    """File, and place in it; a comma may be part of the file's name."""
+    parts = place.split(", ")
+    for count in range(len(parts), 1, -1):
+        if os.path.exists(", ".join(parts[:count])):  # noqa: PTH110  # Path refuses what the system would answer
+            return ", ".join(parts[:count]), ", ".join(parts[count:])
+    return parts[0], ", ".join(parts[1:])
 
 
 _UNMENTIONED = frozenset({"image-empty", "annotation-id-missing"})

@@ -52,6 +52,15 @@ def open_split(path: str | Path, split: str = "train") -> OpenedSplit:
     return OpenedSplit(layout.root, split, content.index, content.findings)
 
 
+def split_names(path: str | Path) -> tuple[str, ...]:
+    """The names of the splits at a path.
+
+    Raises:
+        DataError: nothing to recognise.
+    """
+    return tuple(recognise(Path(path)).readers)
+
+
 def _read(layout: Layout, split: str) -> Content:
     findings = Findings()
     index: Index = index_of(layout.readers[split](findings), findings)

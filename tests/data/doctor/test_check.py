@@ -172,3 +172,33 @@ def test_the_real_sets_have_only_what_is_known_of_them(data_root: Path) -> None:
     assert check(data_root / "datasets/bccd").counts == {"images-similar-across": 1}
     assert check(data_root / "datasets/coco_tiny").findings == ()
     assert check(data_root / "datasets/coco_keypoints", pixels=False).counts == {"image-empty": 44}
+
+
+def test_a_comma_in_a_folder_is_no_end_of_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "parts, new"
+    folder.mkdir()
+    bench = sound("voc", folder)
+    expected = [*PLANTS["voc"]["key-missing"](bench, 0), *PLANTS["voc"]["file-unreadable"](bench, 1)]
+    assert places(check(folder), folder) == Counter(expected)
+
+
+def test_keys_that_come_twice_outside_of_annotations(tmp_path: Path) -> None:
+    bench = sound("coco", tmp_path)
+    path = tmp_path / bench.source()
+    text = path.read_text()
+    path.write_text(text.replace('"year": 2024', '"year": 1, "year": 2024').replace('{"info"', '{"images": [], "info"'))
+    checkup = check(tmp_path, pixels=False)
+    assert [(f.code, f.where) for f in checkup.findings] == [
+        ("json-duplicate-key", "images"),
+        ("json-duplicate-key", "info"),
+    ]
+    assert len(checkup.splits["train"].images) == 3
+    path.write_text(text.replace('"images": ', '"annotations": [{}], "images": '))
+    checkup = check(tmp_path, pixels=False)
+    assert len(checkup.splits["train"].objects) == 9 and "json-duplicate-key" in checkup.counts
+    first = text.replace(
+        '"annotations": ',
+        '"annotations": [{"id": 99, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}], "annotations": ',
+    )
+    path.write_text(first)
+    assert len(check(tmp_path, pixels=False).splits["train"].objects) == 9

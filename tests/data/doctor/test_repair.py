@@ -7,10 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from planted import FORMS, OF_ALL, PLANTS, sound
 
 from sightline.data.doctor.check import Checkup, check
+from sightline.data.doctor.mending import Case, mend_entry
 from sightline.data.doctor.repair import Repair, repair
 from sightline.data.finding_kinds import KINDS
 from sightline.errors import ConfigError, DataError
@@ -259,3 +261,32 @@ def test_all_defects_at_once(tmp_path: Path, form: str) -> None:
     assert {code: n for code, n in second.counts.items() if code not in stays} == left
     assert {change.code for change in result.changes} == {c for c in expected if KINDS[c].repair} - stays
     assert repair(second, tmp_path / "again").changes == ()
+
+
+@pytest.mark.parametrize("code", ["boxes-wrong-side", "boxes-are-pixels"])
+def test_polygons_and_keypoints_of_yolo_are_put_right_with_their_boxes(tmp_path: Path, code: str) -> None:
+    factor = {"boxes-wrong-side": (128 / 96, 96 / 128), "boxes-are-pixels": (128, 96)}[code]
+    points = [(0.7, 0.2), (0.95, 0.3), (0.8, 0.9)]
+    for name, (sx, sy) in (("truth", (1, 1)), ("set", factor)):
+        bench = sound("yolo", tmp_path / name)
+        for split in ("train", "val"):
+            for i in range(3):
+                line = " ".join(f"{x * sx!r} {y * sy!r}" for x, y in points)
+                (tmp_path / name / bench.source(i, split)).write_text(f"0 {line}\n1 {line}\n2 {line}\n")
+    truth, (first, _, second) = check(tmp_path / "truth"), treat(tmp_path)
+    assert (set(first.counts), dict(second.counts)) == ({code}, {})
+    for key, (_, _, entry) in entries(truth).items():
+        assert entries(second)[key][2]["segmentation"][0] == pytest.approx(entry["segmentation"][0], abs=1e-3)
+    case = Case(
+        codes=frozenset({"keypoint-outside"}),
+        convention=code,
+        form="yolo",
+        annotated=(96, 128),
+        size=(96, 128),
+        written=np.asarray([1.0, 1, 2, 2]),
+        box=np.asarray([1.0, 1, 5, 5]),
+        keypoints=2,
+    )
+    sx, sy = factor
+    entry = {"bbox": [1, 1, 1, 1], "keypoints": [64 * sx, 48 * sy, 2, 300 * sx, 48 * sy, 1], "num_keypoints": 2}
+    assert mend_entry(entry, case) == {"keypoints": pytest.approx([64, 48, 2, 0, 0, 0]), "num_keypoints": 1}

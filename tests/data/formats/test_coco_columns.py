@@ -49,7 +49,7 @@ NASTY = st.sampled_from(
         True,
         "",
         "x",
-        "\0",
+        "\x00",
         -1,
         2**63,
         -(2**63),
@@ -62,8 +62,6 @@ NASTY = st.sampled_from(
         float("inf"),
         [],
         {},
-    ]
-    + [
         [1],
         [1, 2, 3, 4, 5],
         [None] * 4,
@@ -74,14 +72,12 @@ NASTY = st.sampled_from(
         [[1, None, 3]],
         [[10**400] * 6],
         [[float("nan")] * 6],
-    ]
-    + [
         {"size": [20], "counts": "a"},
         {"size": [20, 30]},
         {"size": [2**64, 1], "counts": [1]},
         [1, 2, 3],
         [1, 2, 0.5],
-        "\ud800",
+        "�",
     ]
 )
 KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "difficult", "segmentation", "keypoints")

@@ -153,13 +153,16 @@ CONVENTIONS: Mapping[str, Mapping[str, Convention]] = MappingProxyType(
         "voc": {"boxes-are-sizes": as_sizes, "boxes-are-normalised": as_shares},
         "csv": {"boxes-are-sizes": as_sizes, "boxes-are-normalised": as_shares},
         "yolo": {
-            "boxes-are-pixels": as_pixels,
             "boxes-wrong-side": as_other_side,
             "boxes-are-corners": as_corners_of_centres,
+            "boxes-are-pixels": as_pixels,
         },
     }
 )
-"""How boxes (N, 4) are put right, given the sizes (N, 2) of their images, by format and code of finding."""
+"""How boxes (N, 4) are put right, given the sizes (N, 2) of their images, by format and code of finding.
+
+Where two readings make equal sense the first is taken: boxes that are read as pixels always lie in their images.
+"""
 
 SCALED = frozenset({"boxes-are-normalised", "boxes-are-pixels", "boxes-wrong-side"})
 """Conventions that differ by a factor a side, which masks and keypoints may share."""

@@ -139,7 +139,9 @@ def _counted_only(findings: Findings, split: str, layout: Layout) -> Iterable[Fi
     source = layout.sources.get(split, layout.root)
     for code, number in findings.counts.items():
         if number > named[code]:
-            yield Finding(code, f"{number - named[code]:,} cases: {KINDS[code].title}", str(source), split=split)
+            cases = number - named[code]
+            what = f"{cases:,} {'case' if cases == 1 else 'cases'}: {KINDS[code].title}"
+            yield Finding(code, what, str(source), split=split)
 
 
 def _across(splits: Mapping[str, Tables], known: set[str], *, whole: bool) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -98,6 +99,18 @@ class Output:
         return place
 
 
+def require_split_name(name: str, place: Path) -> None:
+    """Refuses a split after which no file or folder can be named.
+
+    Raises:
+        DataError: with the set's place.
+    """
+    outside = any(c in "/\\" or unicodedata.category(c) in ("Cc", "Cs") for c in name)
+    if outside or name in ("", ".", "..") or len(name.encode(errors="replace")) > _LONGEST_SPLIT:
+        shown = name if len(name) < 60 else f"{name[:57]}..."
+        raise DataError(f"no file can be named after a split {shown!r}", place=place, cure="rename the split")
+
+
 def inner_path(name: str) -> str:
     """A file's name as a path that stays below a folder: absolute paths and ``..`` lose what leads outside."""
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
@@ -114,5 +127,8 @@ def image_name(tables: Tables, row: int) -> str:
             return name
         name = rest
 
+
+_LONGEST_SPLIT = 200
+"""Bytes; file systems allow 255 for a name, which has more to it."""
 
 _FORMAT_FOLDERS = frozenset({"images", "jpegimages", "train", "val", "valid", "test", "train2017", "val2017"})
