@@ -31,7 +31,7 @@ def test_show_writes_a_sheet_and_a_page_and_leaves_the_set_alone(shapes, tmp_pat
 
 
 def test_show_is_filtered_and_says_it_in_json(shapes, tmp_path, capsys):
-    show_command(shapes, split="train", count=2, masks=False, out=tmp_path / "out", as_json=True)
+    show_command(shapes, split=["train"], count=2, masks=False, out=tmp_path / "out", as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert (said["shown"], said["matching"], said["left_out"]) == (2, 4, [])
     page = (tmp_path / "out" / "gallery.html").read_text()
@@ -43,20 +43,20 @@ def test_show_leaves_out_what_cannot_be_read_and_says_so(shapes, tmp_path, capsy
     copy = shutil.copytree(shapes, tmp_path / "copy")
     images = sorted(p for p in copy.rglob("*") if p.suffix in (".png", ".jpg") and "test" in str(p))
     images[0].write_bytes(b"no image")
-    show_command(copy, split="test", out=tmp_path / "out")
+    show_command(copy, split=["test"], out=tmp_path / "out")
     captured = capsys.readouterr()
     assert "1 of 2 images" in captured.out
     assert str(images[0]) in captured.err and "cannot be read: 1" in captured.err
     images[1].write_bytes(b"no image")
     with pytest.raises(DataError, match="none of the images"):
-        show_command(copy, split="test", out=tmp_path / "other")
+        show_command(copy, split=["test"], out=tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"split": "trian"}, DataError, "train"),
+        ({"split": ["trian"]}, DataError, "train"),
         ({"classes": ["discc"]}, ConfigError, "disc"),
         ({"finding": ["box-outsid"]}, ConfigError, "box-outside"),
     ],
@@ -73,14 +73,14 @@ def test_stats_count_what_was_made(shapes, capsys):
     assert {one["split"]: one["images"] for one in document["splits"]} == {"train": 4, "val": 2, "test": 2}
     for one in document["splits"]:
         assert one["objects"] == sum(count["objects"] for count in one["classes"]) == sum(one["sizes"].values())
-    stats_command(shapes, split="train")
+    stats_command(shapes, split=["train"])
     said = capsys.readouterr().out
     assert "small, under 32² pixels" in said and "class: objects (images)" in said and "val" not in said
 
 
 def test_stats_with_a_model_write_a_page(shapes, tmp_path, capsys):
     page = tmp_path / "stats.html"
-    stats_command(shapes, split="train", model="faster_rcnn", assignments=SMALL, out=page, as_json=True)
+    stats_command(shapes, split=["train"], model="faster_rcnn", assignments=SMALL, out=page, as_json=True)
     (found,) = json.loads(capsys.readouterr().out)["anchors"].values()
     share = found["all"]
     assert share["objects"] == share["matched"] + share["between"] + share["missed"] > 0
@@ -88,14 +88,14 @@ def test_stats_with_a_model_write_a_page(shapes, tmp_path, capsys):
     assert [one["iou"] for one in found["worst"]] == sorted(one["iou"] for one in found["worst"])
     assert Path(found["worst"][0]["image"]).is_file()
     assert "covered worst" in page.read_text()
-    stats_command(shapes, split="train", model="faster_rcnn", assignments=SMALL, coverage_images=2)
+    stats_command(shapes, split=["train"], model="faster_rcnn", assignments=SMALL, coverage_images=2)
     assert "2 of 4 images" in capsys.readouterr().out
 
 
 def test_a_trained_model_and_its_size(shapes, trained, capsys):
-    stats_command(shapes, split="val", model=str(trained), imgsz=32, as_json=True)
+    stats_command(shapes, split=["val"], model=str(trained), imgsz=32, as_json=True)
     small = json.loads(capsys.readouterr().out)["anchors"]["val"]["all"]
-    stats_command(shapes, split="val", model=str(trained), imgsz=256, as_json=True)
+    stats_command(shapes, split=["val"], model=str(trained), imgsz=256, as_json=True)
     assert json.loads(capsys.readouterr().out)["anchors"]["val"]["all"] != small
     with pytest.raises(ConfigError, match="settings are fixed"):
         stats_command(shapes, model=str(trained), assignments=["channels=4"])

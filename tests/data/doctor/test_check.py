@@ -6,7 +6,8 @@ from pathlib import Path
 
 import planted
 import pytest
-from planted import FORMS, OF_ALL, PLANTS, Bench, Place, sound
+from planted import OF_ALL, PLANTS
+from sound_sets import FORMS, Bench, Place, photograph, sound
 
 from sightline.data.doctor.check import Checkup, check
 from sightline.data.doctor.repair import repair
@@ -159,7 +160,7 @@ def test_files_that_are_no_images_in_folders_of_classes(tmp_path: Path) -> None:
         for i in range(2):
             path = tmp_path / name / f"{i}.jpg"
             path.parent.mkdir(exist_ok=True)
-            planted.photograph(10 * label + i).save(path)
+            photograph(10 * label + i).save(path)
     assert check(tmp_path).findings == ()
     (tmp_path / "cat" / "film.mp4").write_bytes(b"film")
     found = check(tmp_path).findings

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import FORMS, OF_ALL, PLANTS, sound
+from planted import OF_ALL, PLANTS
+from sound_sets import FORMS, sound
 
 from sightline.data.doctor.check import Checkup, check
 from sightline.data.doctor.mending import Case, mend_entry

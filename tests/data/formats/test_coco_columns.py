@@ -77,7 +77,7 @@ NASTY = st.sampled_from(
         {"size": [2**64, 1], "counts": [1]},
         [1, 2, 3],
         [1, 2, 0.5],
-        "�",
+        "\ud800",
     ]
 )
 KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "difficult", "segmentation", "keypoints")

@@ -132,7 +132,7 @@ def as_shares(boxes: Boxes, limits: Boxes) -> Boxes:
 def as_other_side(boxes: Boxes, limits: Boxes) -> Boxes:
     """Boxes whose x was divided by the height and whose y by the width, put right."""
     ratio = (limits[:, 0] / limits[:, 1])[:, None]
-    return boxes * np.concatenate([ratio, 1 / ratio, ratio, 1 / ratio], axis=1)
+    return np.asarray(boxes * np.concatenate([ratio, 1 / ratio, ratio, 1 / ratio], axis=1))
 
 
 def as_pixels(boxes: Boxes, limits: Boxes) -> Boxes:
