@@ -24,7 +24,7 @@ def by_pillow(path: Path) -> torch.Tensor:
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
-@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"subsampling": 0}, {"progressive": True}, {"optimize": True}])
+@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"subsampling": 0}, {"progressive": True}])
 def test_the_pixels_are_pillows(tmp_path: Path, options: dict[str, object]) -> None:
     path = tmp_path / "a.jpg"
     photograph().save(path, **options)

@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 
 from sightline.data.catalogue import adapters
-from sightline.data.catalogue.adapters import adapt_pennfudan, adapt_pets
+from sightline.data.catalogue.adapters import adapt_pennfudan, adapt_pets, name_classes
 from sightline.data.dataset import Dataset, open_dataset
+from sightline.data.findings import Findings
+from sightline.data.formats import masks
 from sightline.data.segmentation import decode_segmentation
 from sightline.errors import DataError
 
@@ -155,3 +157,17 @@ def test_damaged_pets_are_said(tmp_path: Path) -> None:
     (folder / "annotations" / "trainval.txt").unlink()
     with pytest.raises(DataError, match="list of images"):
         adapt_pets(folder)
+
+
+def test_the_values_of_label_images_get_names(tmp_path: Path) -> None:
+    for name in ("train", "trainannot"):
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (4, 3)).save(tmp_path / "train" / "a.jpg")
+    labels = Image.new("L", (4, 3), 0)
+    labels.putpixel((1, 1), 2)
+    labels.putpixel((2, 1), 1)
+    labels.save(tmp_path / "trainannot" / "a.png")
+    name_classes(tmp_path, ("sky", "road"))
+    tables = masks.read(tmp_path, "train", Findings())
+    assert [category["name"] for category in tables.categories] == ["sky", "road", "void"]
+    assert tables.objects.ignore.tolist() == [False, False, True]

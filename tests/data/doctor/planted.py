@@ -236,8 +236,7 @@ def _off_by_one(bench: Bench, _: int) -> list[Place]:
 
 
 def _half_a_file(bench: Bench, _: int) -> list[Place]:
-    path = bench.folder / bench.source()
-    path.write_text(path.read_text()[:-100])
+    (bench.folder / bench.source()).write_text((bench.folder / bench.source()).read_text()[:-100])
     return [("file-unreadable", bench.source(), "", "", "train")]
 
 
@@ -327,8 +326,8 @@ def _shifted(bench: Bench, _: int) -> list[Place]:
 
 
 def _bytes(bench: Bench, i: int) -> list[Place]:
-    path = bench.folder / bench.source(i)
-    path.write_bytes(path.read_bytes() + b"\xff\xfe\n")
+    with (bench.folder / bench.source(i)).open("ab") as file:
+        file.write(b"\xff\xfe\n")
     image = bench.image(i) if bench.form == "yolo" else ""
     return [("file-unreadable", bench.source(i), "", image, "train")]
 

@@ -27,13 +27,21 @@ from PIL import Image
 from sightline.classes import Classes, Size
 from sightline.data.coco_masks import encode
 from sightline.data.formats import coco_write
+from sightline.data.formats.masks import CLASSES_FILE
 from sightline.data.image_header import read_size
 from sightline.errors import DataError
+from sightline.files import write_atomically
 
 NO_BOX = "images without a box of the head left out"
 NO_IMAGE = "images that cannot be read left out"
 NO_AREA = "boxes without an area in the image dropped"
 _VAL_SHARE = 5
+
+
+def name_classes(folder: Path, names: Sequence[str]) -> None:
+    """Names the values of a set's label images, from 0, in ``classes.txt``; the value after the last is void."""
+    lines = [f"{value} {name}\n" for value, name in enumerate([*names, "void"])]
+    write_atomically(folder / CLASSES_FILE, "".join(lines))
 
 
 def adapt_pennfudan(folder: Path) -> Counter[str]:

@@ -14,11 +14,12 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sightline.config import closest
+from sightline.data.catalogue.adapters import adapt_pennfudan, adapt_pets, name_classes
 from sightline.data.catalogue.download import Obtained, obtain
 from sightline.data.catalogue.entries import CATALOGUE, Archive, Entry, Form, find_entry
 from sightline.data.catalogue.folder import FOLDER_VARIABLE, MARK, datasets_folder, is_installed
@@ -154,7 +155,7 @@ def _build(
         mark |= {"licence": licence, "sightline": __version__, "archives": []}
         for one in found:
             mark["archives"].append(_unpacked(one, beside, unpacking(one.archive)))
-        mark["left_out"] = _adapted(entry.form, beside)
+        mark["left_out"] = _adapted(entry, beside)
         for reason, count in mark["left_out"].items():
             say(f"{entry.name}: {reason}: {count}")
         if sys.platform != "win32":
@@ -167,14 +168,13 @@ def _build(
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _adapted(form: Form, folder: Path) -> dict[str, int]:
-    """Writes COCO annotations where a set has files of its own form; what was left out of them, by reason."""
-    if form not in ("pennfudan", "pets"):
+def _adapted(entry: Entry, folder: Path) -> dict[str, int]:
+    """Brings a set into a form that is read; what was left out, by reason."""
+    if entry.form == "masks":
+        name_classes(folder, entry.classes)
         return {}
-    # Imports torch, which most sets do without.
-    from sightline.data.catalogue.adapters import adapt_pennfudan, adapt_pets
-
-    return dict(adapt_pennfudan(folder) if form == "pennfudan" else adapt_pets(folder))
+    adapters: dict[Form, Callable[[Path], Mapping[str, int]]] = {"pennfudan": adapt_pennfudan, "pets": adapt_pets}
+    return dict(adapters[entry.form](folder)) if entry.form in adapters else {}
 
 
 def _unpacked(one: Obtained, folder: Path, progress: Progress) -> dict[str, Any]:
