@@ -290,3 +290,16 @@ def test_a_polygon_that_is_none_is_no_crash(tmp_path: Path, target: str) -> None
         convert(source, target, tmp_path / "out")
     except DataError:
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0.png", "/".join("y" * 3000) + ".png", "\ud800.png"])
+@pytest.mark.parametrize("target", FORMATS)
+def test_images_that_no_file_can_be_are_answers(tmp_path: Path, name: str, target: str) -> None:
+    source = coco(tmp_path / "set", [PLAIN])
+    path = source / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = name
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError):
+        convert(source, target, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

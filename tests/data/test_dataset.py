@@ -193,3 +193,13 @@ def test_coco_tiny_opens_with_all_its_objects(data_root: Path) -> None:
         assert sum(int(record.ignore.sum()) for record in dataset.records) == crowds
         assert not dataset.findings
         assert all(same(dataset[i].target, dataset.target(i)) for i in range(5))
+
+
+def test_boxes_in_another_convention_are_refused_and_not_dropped(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    data = json.loads(path.read_text())
+    cat = {"image_id": 5, "category_id": 1, "bbox": [12, 8, 28, 18]}
+    data["annotations"] = [cat | {"id": number} for number in range(4)]
+    path.write_text(json.dumps(data))
+    with pytest.raises(DataError, match=r"belong: 100% of the boxes .*cure: write x, y, width"):
+        open_dataset(path)

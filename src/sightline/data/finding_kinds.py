@@ -303,6 +303,13 @@ _ALL = (
         "box-outside", "error", "box outside the image dropped", "the box is another picture's", _CORRECT, repair=_DROP
     ),
     Kind(
+        "box-tiny",
+        "warning",
+        "box with a side of two pixels or less",
+        "a click instead of a drag",
+        "look at it",
+    ),
+    Kind(
         "box-aspect",
         "warning",
         "box of an absurd shape, longer than 30 times its width",
@@ -315,6 +322,7 @@ _ALL = (
         "x, y, x, y written where x, y, width, height belong",
         _OTHER_FORM,
         "write x, y, width, height",
+        refused=True,
         repair="corners become x, y, width, height",
     ),
     Kind(
@@ -323,6 +331,7 @@ _ALL = (
         "x, y, width, height written where x, y, x, y belong",
         _OTHER_FORM,
         "write xmin, ymin, xmax, ymax",
+        refused=True,
         repair="x, y, width, height become corners",
     ),
     Kind(
@@ -331,6 +340,7 @@ _ALL = (
         "boxes in 0..1 where pixels belong",
         _OTHER_FORM,
         "multiply by the image's size",
+        refused=True,
         repair="the boxes are multiplied by the image's size",
     ),
     Kind(
@@ -339,6 +349,7 @@ _ALL = (
         "boxes in pixels where 0..1 belong",
         _OTHER_FORM,
         "divide by the image's size",
+        refused=True,
         repair="the boxes are divided by the image's size",
     ),
     Kind(
@@ -347,6 +358,7 @@ _ALL = (
         "boxes divided by the wrong side of the image",
         "width and height mixed up when the boxes were normalised",
         "divide x by the width and y by the height",
+        refused=True,
         repair="x is multiplied by height / width, y by width / height",
     ),
     Kind(

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.classes import Classes, Size
+from sightline.data.box_conventions import read_boxes
 from sightline.data.boxes import box_areas, fit_boxes
 from sightline.data.details import Details
+from sightline.data.finding_kinds import KINDS
 from sightline.data.findings import Findings
 from sightline.data.image_header import read_size
 from sightline.data.listing import Listing
@@ -229,6 +231,12 @@ def index_of(tables: Tables, findings: Findings) -> Index:
     found = find_images(tables, findings)
     findings.refuse()
     sizes = complete_sizes(tables, found, findings)
+    reading = read_boxes(tables, sizes)
+    if reading.code:
+        title = KINDS[reading.code].title
+        what = f"{title}: {reading.share:.0%} of the boxes fit their images only when they are read so"
+        findings.add(reading.code, what, tables.source)
+        findings.refuse()
     objects = tables.objects
     fitted = fit_boxes(objects.boxes, sizes[objects.images])
     for code, cases in fitted.cases.items():

@@ -1,7 +1,4 @@
-"""Every defect that can be planted in a sound set, each with where it must be found.
-
-A plant takes a set and the number of a photograph of train, spoils one thing, and gives what the check must find.
-"""
+"""Every defect that can be planted in a sound set: it spoils one photograph of train and gives what must be found."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -379,6 +376,7 @@ _BOXES: dict[str, Plant] = {
     "box-reversed": _thing("box-reversed", (118, 10, 80, 38)),
     "box-outside": _thing("box-outside", (140, 10, 160, 38)),
     "box-aspect": _thing("box-aspect", (20, 45, 124, 48)),
+    "box-tiny": _thing("box-tiny", (20, 45, 22, 48)),
     "annotation-duplicate": _again,
     "image-empty": _empty,
     "class-absent": _absent,

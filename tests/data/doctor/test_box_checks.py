@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sightline.data.doctor.box_checks import check_boxes, check_duplicates, read_boxes
+from sightline.data.box_conventions import read_boxes
+from sightline.data.doctor.box_checks import check_boxes, check_duplicates
 from sightline.data.doctor.mask_checks import check_keypoints, check_masks
 from sightline.data.findings import Finding
 from sightline.data.tables import Tables, TablesBuilder

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sightline.data.box_conventions import read_boxes
 from sightline.data.doctor import box_checks, image_checks, mask_checks
 from sightline.data.doctor.similar_images import Pair, find_similar, similar_findings
 from sightline.data.finding_kinds import KINDS, Severity
@@ -112,7 +113,7 @@ def check(
 def _check_split(tables: Tables, findings: Findings) -> None:
     found = find_images(tables, findings)
     sizes = image_checks.check_headers(tables, found, findings)
-    reading = box_checks.read_boxes(tables, sizes)
+    reading = read_boxes(tables, sizes)
     if tables.form not in _WITHOUT_BOXES:
         findings.extend(list(box_checks.check_boxes(tables, reading)))
         findings.extend(list(box_checks.check_duplicates(tables, reading.boxes)))

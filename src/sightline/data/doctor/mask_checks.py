@@ -8,8 +8,9 @@ import numpy as np
 from hotcoco import mask as rle
 from numpy.typing import NDArray
 
+from sightline.data.box_conventions import SCALED, Reading
 from sightline.data.coco_masks import decode
-from sightline.data.doctor.box_checks import SCALED, Reading, about
+from sightline.data.doctor.box_checks import about
 from sightline.data.findings import Finding
 from sightline.data.mask_files import MASK_FILE
 from sightline.data.records import usable_segmentation

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.classes import Size
+from sightline.data.box_conventions import CONVENTIONS, SCALED
 from sightline.data.boxes import fit_boxes
 from sightline.data.coco_masks import decode, encode
-from sightline.data.doctor.box_checks import CONVENTIONS, SCALED
 from sightline.data.records import usable_segmentation
 
 _SAME_AREA = 1e-3

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.classes import Size
+from sightline.data.box_conventions import CONVENTIONS
 from sightline.data.conversion import features
-from sightline.data.doctor.box_checks import CONVENTIONS
 from sightline.data.doctor.check import Checkup
 from sightline.data.doctor.mending import Case, mend_boxes, mend_entry, without_infinities
 from sightline.data.finding_kinds import KINDS

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from sightline.data.formats.path_texts import can_be_a_path
 from sightline.data.tables import Tables
 from sightline.errors import DataError
 
@@ -77,11 +78,13 @@ class Output:
         key = f"{source}\0{target}"
         if key in self._placed:
             return self._placed[key]
+        if not can_be_a_path(str(source)) or not source.is_file():
+            raise DataError("there is no such image file", place=source, cure="put it there, or remove its entry")
         place = self._free(target)
+        if not can_be_a_path(place):
+            raise DataError(f"no image can be named {place[:60]!r} ...", place=source, cure="give it a shorter name")
         destination = self.folder / place
         destination.parent.mkdir(parents=True, exist_ok=True)
-        if not source.is_file():
-            raise DataError("there is no such image file", place=source, cure="put it there, or remove its entry")
         if self.images == "link":
             os.link(source.resolve(), destination)
         else:
