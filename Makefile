@@ -8,7 +8,7 @@ BENCHMARKS := $(filter-out benchmarks/pairing.py,$(wildcard benchmarks/*.py))
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench slow pin
+.PHONY: help setup demo test lint bench slow fuzz pin
 
 help:
 	@echo "make demo    make a data set, train on it, judge the result and write a report (about 10 minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    style, types and the direction of imports"
 	@echo "make bench   speed, side by side with the peer"
 	@echo "make slow    the tests that take over a minute each"
+	@echo "make fuzz    20,000 damaged sets of images through all readers (about 6 minutes)"
 
 setup: $(READY)
 
@@ -48,6 +49,9 @@ test: $(READY)
 
 slow: $(READY)
 	@$(BIN)/python -m pytest -n0 -m slow $(ARGS)
+
+fuzz: $(READY)
+	@$(BIN)/python tests/fuzz/fuzz_readers.py --cases 20000 $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .
