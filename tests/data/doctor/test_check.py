@@ -170,7 +170,7 @@ def test_files_that_are_no_images_in_folders_of_classes(tmp_path: Path) -> None:
 
 
 def test_the_real_sets_have_only_what_is_known_of_them(data_root: Path) -> None:
-    assert check(data_root / "datasets/bccd").counts == {"images-similar-across": 1}
+    assert check(data_root / "datasets/bccd").counts == {"images-similar-across": 1, "box-tiny": 2}
     assert check(data_root / "datasets/coco_tiny").findings == ()
     assert check(data_root / "datasets/coco_keypoints", pixels=False).counts == {"image-empty": 44}
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import DataError
 
-WINDOW = 2 << 20
+WINDOW = 1 << 20
 """Bytes read at once."""
 
 _BOM = b"\xef\xbb\xbf"
