@@ -11,7 +11,7 @@ CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python
 .PHONY: help setup demo test lint bench slow fuzz pin
 
 help:
-	@echo "make demo    make a data set, train on it, judge the result and write a report (about 10 minutes)"
+	@echo "make demo    make a data set, train on it, judge the result and write a report (about 6 minutes)"
 	@echo "make test    the tests"
 	@echo "make lint    style, types and the direction of imports"
 	@echo "make bench   speed, side by side with the peer"

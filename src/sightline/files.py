@@ -57,6 +57,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     replace_atomically(path, write)
 
 
+def require_outside(out: Path, source: Path) -> None:
+    """Refuses to write into a folder that is only read.
+
+    Raises:
+        ConfigError: ``out`` lies in ``source``.
+    """
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(f"the set itself, {source}, is only read", place=out, cure="choose a folder outside of it")
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder that appears under its name only when all of it is written; a block that fails leaves nothing behind.

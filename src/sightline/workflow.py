@@ -136,6 +136,7 @@ def open_splits(
     *,
     classes: Classes | None = None,
     on_bad_image: OnBadImage = "raise",
+    progress: Progress | None = None,
 ) -> SplitData:
     """The splits of a set for training.
 
@@ -144,18 +145,19 @@ def open_splits(
         splits: which are used for what.
         classes: those of a system that exists already; default: the training split's own.
         on_bad_image: what to do with images that cannot be read; ``skip`` and ``salvage`` decode all images once.
+        progress: called with images done and images in all of a split, while they are decoded.
 
     Raises:
         DataError: as ``open_dataset``; or no image of a split can be read.
     """
     splits = Splits() if splits is None else splits
     path = resolve_data(path)
-    train_split = screened(open_dataset(path, splits.train, classes=classes), on_bad_image)
-    val = screened(open_dataset(path, splits.val, classes=train_split.classes), on_bad_image)
+    train_split = screened(open_dataset(path, splits.train, classes=classes), on_bad_image, progress)
+    val = screened(open_dataset(path, splits.val, classes=train_split.classes), on_bad_image, progress)
     test = splits.test or ("test" if "test" in splits_of(path) else splits.val)
     if test == splits.val:
         return SplitData(train_split, val, val)
-    test_split = screened(open_dataset(path, test, classes=train_split.classes), on_bad_image)
+    test_split = screened(open_dataset(path, test, classes=train_split.classes), on_bad_image, progress)
     return SplitData(train_split, val, test_split)
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from sightline.data import mask_files
 from sightline.data.coco_masks import decode, encode
 from sightline.data.mask_files import MASK_FILE, label_images, read_labels, with_mask
 from sightline.errors import DataError
@@ -92,7 +91,6 @@ def test_label_images_give_their_values(tmp_path: Path, mode: str, pixels: list[
 
 @pytest.mark.parametrize("kind", ["missing", "colours", "no image", "folder", "cut"])
 def test_a_label_image_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
-    mask_files.read_labels.cache_clear()
     path = tmp_path / "a.png"
     if kind == "folder":
         path.mkdir()

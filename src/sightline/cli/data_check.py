@@ -9,6 +9,7 @@ from sightline.cli import options
 from sightline.cli.datasets import find_data
 from sightline.cli.output import counter, show_json, show_table
 from sightline.errors import ConfigError, DataError
+from sightline.files import require_outside
 
 if TYPE_CHECKING:
     from sightline.data.doctor.check import Checkup
@@ -44,6 +45,8 @@ def check_command(
             "--link says how images are copied, but nothing is copied", cure="give --fix, or leave it out"
         )
     path = find_data(data)
+    if fix is not None:
+        require_outside(fix, path)
     with counter("looking at images") as progress:
         checkup = check(path, splits=tuple(split or ()), pixels=not fast, progress=progress)
     if not as_json:

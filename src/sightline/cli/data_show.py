@@ -11,6 +11,7 @@ from sightline.cli import options
 from sightline.cli.datasets import find_data
 from sightline.cli.output import counter, show_findings, show_json
 from sightline.errors import ConfigError, DataError
+from sightline.files import require_outside
 
 SHEET, GALLERY = "contact_sheet.jpg", "gallery.html"
 _MOST_TOLD = 5
@@ -42,6 +43,8 @@ def show_command(
 
     _require_codes(finding or ())
     path, splits = find_data(data), tuple(split or ())
+    if out is not None:
+        require_outside(out, path)
     tables, found = _check(path, splits, finding) if finding else (_read(path, splits), None)
     _require_classes(classes or (), class_names(tables))
     chosen = choose(tables, count, seed=seed, classes=classes or (), findings=found)

@@ -38,7 +38,8 @@ def evaluate_command(
 
     system = resized(open_model(model), imgsz)
     opened = open_dataset(find_data(data), split, classes=system.classes)
-    opened = screened(opened, bad_image_policy(on_bad_image))
+    with counter("looking at images") as looked:
+        opened = screened(opened, bad_image_policy(on_bad_image), looked)
     show_findings(opened.findings, split)
     with nullcontext() if out is None else new_folder(out) as folder:
         with counter("judging") as progress:

@@ -90,11 +90,16 @@ def _run(arguments: list[str]) -> int:
 
 
 def _usage(error: typer.TyperException, arguments: list[str]) -> int:
-    message = " ".join(error.format_message().split()).rstrip(".")
-    if not message:  # no command was named: the help has been shown
+    text = error.format_message()
+    if text.startswith("Usage:") or not text.strip():  # no command was named, and the message is the help
+        print(text, file=sys.stderr)
         return error.exit_code
+    message = " ".join(text.split()).rstrip(".")
     commands = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    words = ["sightline", *[word for word in arguments[:1] if word in commands], "--help"]
+    words = ["sightline", *[word for word in arguments[:1] if word in commands]]
+    if arguments[:1] == ["data"]:
+        words += [word for word in arguments[1:2] if word in {command.name for command in data.app.registered_commands}]
+    words.append("--help")
     return _fail(f"{message}; cure: see {' '.join(words)}", error.exit_code)
 
 

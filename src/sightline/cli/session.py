@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from sightline.cli.output import share, show_findings, show_json, show_table
+from sightline.cli.output import counter, share, show_findings, show_json, show_table
 from sightline.config import parse_assignments
 from sightline.data.bad_images import OnBadImage
 from sightline.errors import ConfigError
@@ -87,7 +87,8 @@ def run_training(
         typer.Exit: the run was interrupted; it is saved.
     """
     settings = start.settings()
-    opened = open_splits(data, splits, on_bad_image=on_bad_image)
+    with counter("looking at images") as looked:
+        opened = open_splits(data, splits, on_bad_image=on_bad_image, progress=looked)
     for split, findings in opened.findings.items():
         show_findings(findings, split)
     system = create(

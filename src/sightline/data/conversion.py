@@ -20,9 +20,10 @@ from sightline.data.formats.json_stream import Chunk, read_members
 from sightline.data.formats.layouts import recognise
 from sightline.data.formats.writers import WRITERS, Format
 from sightline.data.formats.writing import ImageMode, Output
+from sightline.data.records import require_fitting_images, usable_sizes
 from sightline.data.tables import Tables
 from sightline.errors import ConfigError, DataError
-from sightline.files import whole_folder
+from sightline.files import require_outside, whole_folder
 
 _IMAGE_KEYS = frozenset({"id", "file_name", "height", "width", "filename"})
 _ANNOTATION_KEYS = frozenset(
@@ -72,7 +73,7 @@ def read_splits(path: Path, names: tuple[str, ...] = ()) -> tuple[str, dict[str,
     for name in names or layout.readers:
         findings = Findings()
         tables[name] = layout.readers[name](findings)
-        findings.refuse()
+        require_fitting_images(tables[name], usable_sizes(tables[name], findings))
     return layout.form, tables
 
 
@@ -119,6 +120,7 @@ def convert(
     wanted = target_format(target)
     form, tables = read_splits(path, splits)
     planned = _planned(path, form, tables, target, wanted)
+    require_outside(out, path)
     with whole_folder(out) as folder:
         output = Output(folder, images)
         wanted.write(tables, output)
@@ -130,13 +132,18 @@ def _planned(path: Path, form: str, tables: Mapping[str, Tables], target: str, w
         writing.require_split_name(name, path)
     held: Counter[str] = Counter()
     for split in tables.values():
-        held.update(features(split))
+        held.update(features(split, wanted.keeps))
     lost = {name: held[name] for name in writing.ALL_FEATURES if held[name] and name not in wanted.carries}
     return Conversion(path, form, target, {name: (len(t.images), len(t.objects)) for name, t in tables.items()}, lost)
 
 
-def features(tables: Tables) -> Counter[str]:
-    """How often a split holds each of what formats carry or not (``formats.writing``)."""
+def features(tables: Tables, keeps: frozenset[str] = frozenset()) -> Counter[str]:
+    """How often a split holds each of what formats carry or not (``formats.writing``).
+
+    Args:
+        tables: the split.
+        keeps: further keys of entries that a format has a place for.
+    """
     held: Counter[str] = Counter()
     objects, coco = tables.objects, tables.form == "coco"
     per_image = np.bincount(objects.images, minlength=len(tables.images))
@@ -152,9 +159,13 @@ def features(tables: Tables) -> Counter[str]:
     held[writing.EMPTY_IMAGES] = int((per_image == 0).sum())
     held[writing.HEADER] = sum(bool(value) for value in tables.header.values())
     held[writing.CAPTIONS] = _captions(tables)
-    held[writing.IMAGE_EXTRAS] = sum(_has_more(tables.image_entry(i), _IMAGE_KEYS) for i in range(len(tables.images)))
+    held[writing.CLASS_ORDER] = int(
+        [c["name"] for c in tables.categories] != sorted(c["name"] for c in tables.categories)
+    )
+    known = _IMAGE_KEYS | keeps
+    held[writing.IMAGE_EXTRAS] = sum(_has_more(tables.image_entry(i), known) for i in range(len(tables.images)))
     for row in range(len(objects)):
-        entry = tables.object_entry(row)
+        entry = {key: value for key, value in tables.object_entry(row).items() if key not in keeps}
         held.update(name for name, test in _PER_OBJECT.items() if test(entry))
     return +held
 

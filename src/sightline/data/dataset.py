@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sightline.classes import Classes, Size
 from sightline.data.decode import decode_image
-from sightline.data.fit import why_unfit
+from sightline.data.fit import require_fit
 from sightline.data.image_header import read_size
 from sightline.data.opening import open_split
 from sightline.data.opening import split_names as splits
@@ -93,7 +93,8 @@ class Dataset(Sequence[Sample]):
         if isinstance(index, slice):
             return replace(self, records=self.records[index])
         record = self.records[as_index(index)]
-        at_least = None if self.shorter_side is None else self.shorter_side(record.size)
+        known = self.shorter_side is not None and min(record.size) > 0
+        at_least = self.shorter_side(record.size) if self.shorter_side is not None and known else None
         on_damage: Literal["raise", "salvage"] = "salvage" if self.salvage else "raise"
         decoded = decode_image(record.path, on_damage=on_damage, at_least=at_least)
         target = self._target(record, decoded.size)
@@ -112,7 +113,7 @@ class Dataset(Sequence[Sample]):
         return self._target(record, read_size(record.path))
 
     def _target(self, record: Record, size: Size) -> Target:
-        _require_fit(record, size)
+        require_fit(record.path, record.size, size, record.boxes)
         return Target(
             torch.tensor(record.boxes),
             torch.tensor(record.labels),
@@ -128,8 +129,7 @@ def open_dataset(path: str | Path, split: str = "train", *, classes: Classes | N
     """A split of a labelled set of images.
 
     Args:
-        path: a COCO annotation file, which is taken whatever its split; a folder with ``annotations/*.json`` or
-            ``*/_annotations.coco.json``; or a Pascal VOC folder.
+        path: a folder or annotation file in any format of docs/data.md; an annotation file is taken whatever its split.
         split: the split's name, as :func:`splits` gives them.
         classes: the classes of a trained model; labels follow them by name. Default: the set's own.
 
@@ -144,29 +144,17 @@ def open_dataset(path: str | Path, split: str = "train", *, classes: Classes | N
     return Dataset(opened.root, opened.split, index.classes, records, opened.findings, keypoint_names=names)
 
 
-def _require_fit(record: Record, size: Size) -> None:
-    """The file's size wins over the annotated one, as long as the boxes can have been drawn on this picture."""
-    cause = why_unfit(record.size, size, record.boxes)
-    if cause is not None:
-        raise DataError(
-            f"annotated as {record.size[0]} x {record.size[1]} (H x W), but the image has {size[0]} x {size[1]}",
-            place=record.path,
-            cause=cause,
-            cure="correct the annotated size, or annotate the picture as it is shown",
-        )
-
-
 def _reduced(target: Target, size: Size) -> Target:
     """A target of a whole image in pixels of the image reduced to ``size``, a whole fraction of it."""
     factor = target.size[0] / size[0]
-    masks, keypoints = target.masks, target.keypoints
+    masks, keypoints, middle = target.masks, target.keypoints, round(factor) // 2
     return Target(
         target.boxes / factor,
         target.labels,
         size,
         target.ignore,
         target.areas / factor**2,
-        None if masks is None else masks[:, :: round(factor), :: round(factor)].contiguous(),
+        None if masks is None else masks[:, middle :: round(factor), middle :: round(factor)].contiguous(),
         None if keypoints is None else keypoints / keypoints.new_tensor([factor, factor, 1.0]),
     )
 

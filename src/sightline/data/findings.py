@@ -115,7 +115,9 @@ class Findings:
             if kind.refused:
                 more = self.counts[finding.code] - 1
                 what = finding.what + (f" (and {more} more like it)" if more else "")
-                raise DataError(what, place=finding.place, cause=kind.cause, cure=kind.cure)
+                mends = ", and --fix repairs them" if kind.repair else ""
+                cure = f"{kind.cure}; `sightline data check` lists all defects{mends}"
+                raise DataError(what, place=finding.place, cause=kind.cause, cure=cure)
 
     def by_title(self) -> Counter[str]:
         """Counts under the kinds' titles, as people read them; notes that need no mention are left out."""

@@ -1,9 +1,12 @@
 """Whether annotations can have been drawn on the picture that a file holds now."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.classes import Size
+from sightline.errors import DataError
 
 _SIZE_SLIP = 2
 """Pixels by which an annotated size may miss the file's without looking like another resolution of the picture."""
@@ -27,3 +30,25 @@ def why_unfit(annotated: Size, actual: Size, boxes: NDArray[np.floating]) -> str
     if scaled or beyond:
         return "the picture was resized or replaced after it was annotated"
     return None
+
+
+def require_fit(path: Path, annotated: Size, actual: Size, boxes: NDArray[np.floating]) -> None:
+    """Refuses annotations that cannot have been drawn on a picture; the file's size wins over a small difference.
+
+    Args:
+        path: the picture.
+        annotated: (H, W) in the annotation; (0, 0) where it has none.
+        actual: (H, W) of the file, upright.
+        boxes: (N, 4) xyxy in pixels of the annotated picture.
+
+    Raises:
+        DataError: with the likely cause.
+    """
+    cause = why_unfit(annotated, actual, boxes) if all(annotated) else None
+    if cause is not None:
+        raise DataError(
+            f"annotated as {annotated[0]} x {annotated[1]} (H x W), but the image has {actual[0]} x {actual[1]}",
+            place=path,
+            cause=cause,
+            cure="correct the annotated size, or annotate the picture as it is shown",
+        )

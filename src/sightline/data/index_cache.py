@@ -20,6 +20,8 @@ from safetensors.numpy import save_file
 
 from sightline.classes import Classes
 from sightline.data.details import Details
+from sightline.data.finding_kinds import KINDS
+from sightline.data.formats.coco import find_image_root
 from sightline.data.listing import Listing
 from sightline.data.records import Content, Index
 from sightline.data.strings import Strings
@@ -32,7 +34,7 @@ CACHE_VARIABLE = "SIGHTLINE_CACHE"
 """Environment variable: the folder for what can be made again at any time."""
 
 _KEPT = 16
-_VERSION = "1"
+_FROM_FILES = KINDS["image-size-missing"].title
 _COLUMNS = ("image_ids", "sizes", "first", "boxes", "labels", "ignore", "areas", "masked", "spans", "keypoints")
 
 
@@ -59,6 +61,8 @@ def cached(source: Path, read: Callable[[], Content]) -> Content:
     if known is not None:
         return known
     content = read()
+    if content.findings[_FROM_FILES]:  # the sizes of images that may be replaced
+        return content
     # A cache that cannot be written (no space, no permission) costs time at the next opening and nothing else.
     with suppress(OSError, SafetensorError):
         _save(place, content)
@@ -74,10 +78,17 @@ def _place(source: Path) -> Path | None:
 
 
 def _digest(source: Path) -> str:
-    """Of the file's content and place, since images are looked for beside it, and of the form of the cache."""
+    """Of the file's content, of its place, since images are looked for beside it, and of the code that reads it."""
     with source.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashlib.sha256(f"{_VERSION} {source.resolve()} {content}".encode()).hexdigest()
+    return hashlib.sha256(f"{_code()} {source.resolve()} {content}".encode()).hexdigest()
+
+
+def _code() -> str:
+    """Of the code that reads annotations: another release may read the same file in another way."""
+    folder = Path(__file__).parent
+    files = sorted(path for place in (folder, folder / "formats") for path in place.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _save(place: Path, content: Content) -> None:
@@ -114,18 +125,33 @@ def _load(place: Path, source: Path) -> Content | None:
         root = Path(about["image_root"])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
-    files = Strings(arrays.pop("files"), arrays.pop("file_ends"))  # type: ignore[arg-type]  # as they were saved
-    if not _are_there(root, files):
+    try:
+        files = Strings(arrays.pop("files"), arrays.pop("file_ends"))  # type: ignore[arg-type]  # as they were saved
+        if find_image_root(source, files[0] if len(files) else None) != root or not _are_there(root, files):
+            return None
+        index = Index(
+            Classes(tuple(about["names"]), tuple(about["ids"])),
+            root,
+            files,
+            details=Details.in_file(source),
+            keypoint_names=tuple(about["keypoint_names"]),
+            **arrays,  # type: ignore[arg-type]  # as they were saved
+        )
+    except (KeyError, TypeError, ValueError, IndexError):
         return None
-    index = Index(
-        Classes(tuple(about["names"]), tuple(about["ids"])),
-        root,
-        files,
-        details=Details.in_file(source),
-        keypoint_names=tuple(about["keypoint_names"]),
-        **arrays,  # type: ignore[arg-type]  # as they were saved
+    return Content(index, Counter(about["findings"])) if _fits(index) else None
+
+
+def _fits(index: Index) -> bool:
+    """Whether all columns have the lengths that belong together."""
+    images, objects = len(index.image_ids), len(index.boxes)
+    of_objects = (index.labels, index.ignore, index.areas, index.masked, index.spans)
+    return (
+        len(index.files) == len(index.sizes) == len(index.first) - 1 == images
+        and all(len(column) == objects for column in of_objects)
+        and (index.keypoints is None or len(index.keypoints) == objects)
+        and bool(index.first[-1] == objects)
     )
-    return Content(index, Counter(about["findings"]))
 
 
 def _are_there(root: Path, files: Strings) -> bool:

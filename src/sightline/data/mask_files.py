@@ -20,7 +20,6 @@ MASK_FILE = "mask_file"
 """Key of an annotation entry whose mask is in a label image: ``{"path": ..., "value": ...}``."""
 
 
-@lru_cache(maxsize=4)
 def read_labels(path: str) -> NDArray[np.int32]:
     """The values of a label image: of a palette the indices, of grey the levels, 8 or 16 bits.
 
@@ -33,6 +32,18 @@ def read_labels(path: str) -> NDArray[np.int32]:
     Raises:
         DataError: missing, damaged, or a picture in colours.
     """
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the label image cannot be read ({error})", place=path, cause="an interrupted copy", cure="fetch it again"
+        ) from error
+    return _labels(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _labels(path: str, _size: int, _changed: int) -> NDArray[np.int32]:
+    """The values of one state of a file: the objects of an image ask for them one after the other."""
     try:
         with Image.open(path) as image:
             if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):

@@ -6,6 +6,7 @@ together by image. Worker processes share the arrays; a record is cut from them 
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
@@ -19,11 +20,14 @@ from sightline.data.boxes import box_areas, fit_boxes
 from sightline.data.details import Details
 from sightline.data.finding_kinds import KINDS
 from sightline.data.findings import Findings
-from sightline.data.image_header import read_size
+from sightline.data.fit import require_fit
+from sightline.data.image_header import read_frames, read_size
 from sightline.data.listing import Listing
 from sightline.data.strings import Strings
 from sightline.data.tables import Tables
 from sightline.errors import DataError
+
+_OF_SEVERAL = (".gif", ".webp", ".tif", ".tiff")
 
 Segmentation = tuple[Any, ...]
 """One entry an object: a list of COCO polygons, an RLE as a dict, or None. Empty when no object has one."""
@@ -222,23 +226,62 @@ def complete_sizes(tables: Tables, found: NDArray[np.bool_], findings: Findings)
     return sizes
 
 
-def index_of(tables: Tables, findings: Findings) -> Index:
-    """The usable annotations of a split; repairs and drops are counted.
+def usable_sizes(tables: Tables, findings: Findings) -> NDArray[np.int32]:
+    """(M, 2) sizes of all images of a split that can be used as it is written.
 
     Raises:
-        DataError: something that leaves no way to use the set.
+        DataError: images are missing, or the boxes are written in another convention.
     """
     found = find_images(tables, findings)
     findings.refuse()
     sizes = complete_sizes(tables, found, findings)
+    _count_frames(tables, findings)
     reading = read_boxes(tables, sizes)
     if reading.code:
         title = KINDS[reading.code].title
         what = f"{title}: {reading.share:.0%} of the boxes fit their images only when they are read so"
         findings.add(reading.code, what, tables.source)
         findings.refuse()
+    return sizes
+
+
+def _count_frames(tables: Tables, findings: Findings) -> None:
+    """Notes animations and stacks, whose first picture counts."""
+    for row, name in enumerate(tables.images.files.to_list()):
+        if name.lower().endswith(_OF_SEVERAL):
+            path = tables.image_path(row)
+            with suppress(DataError):  # decoding it says what is wrong
+                if read_frames(path) != 1:
+                    findings.add("image-animated", "", path, image=str(path))
+
+
+def require_fitting_images(tables: Tables, sizes: NDArray[np.int32]) -> None:
+    """Refuses images whose files have another size than the annotated one, where that makes the boxes wrong.
+
+    Args:
+        tables: the split.
+        sizes: (M, 2) as :func:`usable_sizes` gives them.
+
+    Raises:
+        DataError: names the first such image; or an image whose header cannot be read.
+    """
+    order, first = tables.objects_by_image()
+    for row, (height, width) in enumerate(sizes.tolist()):
+        path = tables.image_path(row)
+        require_fit(path, (height, width), read_size(path), tables.objects.boxes[order[first[row] : first[row + 1]]])
+
+
+def index_of(tables: Tables, findings: Findings) -> Index:
+    """The usable annotations of a split; repairs and drops are counted.
+
+    Raises:
+        DataError: something that leaves no way to use the set.
+    """
+    sizes = usable_sizes(tables, findings)
     objects = tables.objects
-    fitted = fit_boxes(objects.boxes, sizes[objects.images])
+    # Of an image whose header cannot be read nobody knows the size; it is an error when it is decoded.
+    limits = np.where(sizes[objects.images] > 0, sizes[objects.images], np.iinfo(np.int32).max)
+    fitted = fit_boxes(objects.boxes, limits)
     for code, cases in fitted.cases.items():
         findings.count(code, int(cases.sum()))
     order = np.argsort(objects.images, kind="stable")

@@ -17,11 +17,12 @@ import numpy as np
 from sightline.data.conversion import read_splits
 from sightline.data.doctor.similar_images import Progress, clusters, find_similar
 from sightline.data.formats import coco_write
+from sightline.data.formats.coco_set import captions_file
 from sightline.data.formats.writing import ImageMode, Output, image_name
 from sightline.data.split import Contents, Rows, SplitReport, make_splits
 from sightline.data.tables import Tables
 from sightline.errors import ConfigError, DataError
-from sightline.files import whole_folder
+from sightline.files import require_outside, whole_folder
 
 _PART = re.compile("[A-Za-z]+")
 
@@ -83,6 +84,7 @@ def split_set(
     for part in wishes.parts:
         if not _PART.fullmatch(part):
             raise ConfigError(f"'{part}' cannot be the name of a part", cure="use letters only, such as train")
+    require_outside(out, path)
     if out.exists():
         raise ConfigError("there is something of this name already", place=out, cure="choose another folder")
     pool = _Pool.of(read_splits(path, splits)[1])
@@ -235,6 +237,7 @@ def _write(pool: _Pool, divided: Mapping[str, Rows], output: Output) -> None:
     ]
     object_ids = _ids(pool, [each.objects.ids for each in pool.tables], objects, "annotation")
     header: dict[str, Any] = {}
+    pool.remarks["file of captions left out"] = sum(captions_file(each) is not None for each in pool.tables)
     for each in pool.tables:
         for key, value in each.header.items():
             if header.setdefault(key, value) != value:
@@ -253,7 +256,7 @@ def _write(pool: _Pool, divided: Mapping[str, Rows], output: Output) -> None:
                     yield _annotation(pool.tables[place], number) | changed
 
         target = output.folder / "annotations" / f"instances_{part}.json"
-        coco_write.write(target, pool.tables[0].categories, entries, annotations(), header)
+        coco_write.write(target, pool.tables[0].categories, entries, annotations(), header, pool.remarks)
 
 
 def _ids(pool: _Pool, own: Sequence[Rows], kept: Sequence[Sequence[int]], what: str) -> list[dict[int, int]]:

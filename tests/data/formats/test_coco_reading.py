@@ -49,6 +49,7 @@ def read(path: Path) -> tuple[Tables, list[tuple[str, str]]]:
 def test_class_ids_that_are_all_one_beside_are_read_as_meant(
     tmp_path: Path, used: list[int], listed: list[int], shift: int
 ) -> None:
+    used = [*used, *used]
     objects = [entry(i, 1, number) for i, number in enumerate(used)]
     categories = [{"id": number, "name": f"class {number}"} for number in listed]
     tables, found = read(write(tmp_path, annotations=objects, categories=categories))

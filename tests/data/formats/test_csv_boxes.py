@@ -199,11 +199,11 @@ def test_a_list_of_classes_gives_order_and_numbers(tmp_path: Path, name: str, co
 
 
 def test_numbers_that_all_lie_one_beside_the_list_are_told(tmp_path: Path) -> None:
-    table(tmp_path / "train.csv", HEADER + "a.png,1,1,2,3,4\na.png,2,1,2,3,4\n")
+    table(tmp_path / "train.csv", HEADER + "a.png,1,1,2,3,4\na.png,2,1,2,3,4\na.png,2,5,2,8,4\n")
     table(tmp_path / "classes.txt", "dog\ncat\n")
     tables, findings = read(tmp_path)
     assert noted(findings) == [("class-ids-off-by-one", "")]
-    assert tables.objects.labels.tolist() == [0, 1]
+    assert tables.objects.labels.tolist() == [0, 1, 1]
     table(tmp_path / "train.csv", HEADER + "a.png,1,1,2,3,4\na.png,2,1,2,3,4\na.png,dog,1,2,3,4\n")
     assert noted(read(tmp_path)[1]) == [("class-unknown", "line 3")]
 

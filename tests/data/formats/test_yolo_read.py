@@ -128,14 +128,14 @@ def test_lines_of_a_pose_set_have_all_points(tmp_path: Path, line: str) -> None:
 
 def test_classes_that_count_from_one_are_told(tmp_path: Path) -> None:
     describe(tmp_path)
-    put(tmp_path, "a", "1 0.5 0.5 1 1\n2 0.5 0.5 1 1")
+    put(tmp_path, "a", "1 0.5 0.5 1 1\n2 0.5 0.5 1 1\n2 0.5 0.5 0.5 1")
     tables, findings = read(tmp_path)
     assert noted(findings) == [("class-ids-off-by-one", "data.yaml", "names")]
-    assert tables.objects.labels.tolist() == [0, 1]
+    assert tables.objects.labels.tolist() == [0, 1, 1]
     assert [tables.object_entry(row)["category_id"] for row in (0, 1)] == [1, 2]
     put(tmp_path, "b", "0 0.5 0.5 1 1")
     tables, findings = read(tmp_path)
-    assert noted(findings) == [("class-unknown", "a.txt", "line 2")]
+    assert noted(findings) == [("class-unknown", "a.txt", "line 2"), ("class-unknown", "a.txt", "line 3")]
     assert tables.objects.labels.tolist() == [1, 0]
 
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from sightline.data.catalogue.entries import Entry
-from sightline.errors import DataError
+from sightline.errors import ConfigError, DataError
 
 FOLDER_VARIABLE = "SIGHTLINE_DATASETS"
 MARK = ".sightline.json"
@@ -20,7 +20,11 @@ def datasets_folder() -> Path:
     """The folder of all downloaded sets, by the environment."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        try:
+            return Path(named).expanduser()
+        except RuntimeError as error:
+            place = f"environment variable {FOLDER_VARIABLE}"
+            raise ConfigError(f"{named!r} names no folder ({error})", place=place, cure="give a whole path") from error
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "sightline" / "datasets"
 

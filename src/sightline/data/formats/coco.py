@@ -10,13 +10,14 @@ Whatever breaks the format is noted with the place in the file (``annotations[17
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.class_shift import shift_of
 from sightline.data.details import Details
 from sightline.data.findings import Findings
 from sightline.data.formats.coco_columns import ColumnReader, ImageColumns, ObjectColumns
@@ -32,28 +33,16 @@ ROBOFLOW = "_annotations.coco.json"
 
 _OFFICIAL = re.compile(r"instances_([A-Za-z]+?)_?(\d{4})?")
 _LISTS = ("images", "annotations")
-_FEWEST_CLASSES = 2
-"""A single class that is not listed may as well be another class."""
-
-
-def find_splits(folder: Path) -> dict[str, Path]:
-    """The annotation files of a folder by the name of their split; empty when it has none.
-
-    ``annotations/instances_train2017.json`` is split ``train``, any other file there counts by its stem (caption files
-    hold no objects and are left out), and ``train/_annotations.coco.json`` counts by its folder.
-    """
-    files = sorted(f for f in folder.glob("annotations/*.json") if not f.name.startswith("captions_"))
-    short = Counter(split_name(file) for file in files)
-    found = {split_name(file) if short[split_name(file)] == 1 else file.stem: file for file in files}
-    for file in sorted(folder.glob(f"*/{ROBOFLOW}")):
-        found.setdefault(file.parent.name, file)
-    return found
 
 
 def split_name(json_path: Path) -> str:
-    """``train`` for ``instances_train2017.json`` and for ``train/_annotations.coco.json``; else the file's stem."""
+    """``train`` for ``instances_train2017.json`` and for ``train/_annotations.coco.json``; else the file's stem.
+
+    Roboflow calls the folder of val ``valid``.
+    """
     if json_path.name == ROBOFLOW:
-        return json_path.parent.name
+        folder = json_path.absolute().parent.name
+        return "val" if folder == "valid" else folder or json_path.stem
     official = _OFFICIAL.fullmatch(json_path.stem)
     return official.group(1) if official else json_path.stem
 
@@ -228,12 +217,14 @@ def _image_table(columns: ImageColumns) -> ImageTable:
 
 def _repeated(ids: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Places of values that came before, and where they came first."""
-    unique, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-    if len(unique) == len(ids):
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    same = ordered[1:] == ordered[:-1]
+    if not same.any():
         return []
-    places = np.arange(len(ids))
-    again = places[first[inverse] != places]
-    return [(int(place), int(first[inverse[place]])) for place in again]
+    begins = np.maximum.accumulate(np.where(np.append(True, ~same), np.arange(len(ids)), 0))
+    again = np.flatnonzero(same) + 1
+    return sorted(zip(order[again].tolist(), order[begins[again]].tolist(), strict=True))
 
 
 def _object_table(
@@ -300,18 +291,16 @@ def _look_up(values: NDArray[np.int64], ids: NDArray[np.int64]) -> tuple[NDArray
 
 def _shift(values: NDArray[np.int64], ids: NDArray[np.int64], path: Path, findings: Findings) -> int:
     """By how much all class ids are beside the listed ones: 1 or -1, which is noted; 0 where they are not."""
-    used, listed = {int(value) for value in np.unique(values)}, {int(number) for number in ids}
-    if used <= listed or len(used) < _FEWEST_CLASSES:
-        return 0
-    for shift in (1, -1):
-        if {value + shift for value in used} <= listed:
-            what = f"class ids are {_range(used)}, but the listed ones {_range(listed)}"
-            findings.add("class-ids-off-by-one", what, path, "annotations[].category_id")
-            return shift
-    return 0
+    numbers, counts = np.unique(values, return_counts=True)
+    used, listed = dict(zip(numbers.tolist(), counts.tolist(), strict=True)), {int(number) for number in ids}
+    shift = shift_of(used, listed)
+    if shift:
+        what = f"class ids are {_range(used)}, but the listed ones {_range(listed)}"
+        findings.add("class-ids-off-by-one", what, path, "annotations[].category_id")
+    return shift
 
 
-def _range(values: set[int]) -> str:
+def _range(values: Collection[int]) -> str:
     return f"{min(values)} to {max(values)}"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sightline.data.formats import coco, coco_write
-from sightline.data.formats.writing import ALL_FEATURES, Output, image_name
+from sightline.data.formats.writing import ALL_FEATURES, Output, image_name, inner_path
 from sightline.data.tables import Tables
 
 CARRIES = frozenset(ALL_FEATURES)
@@ -36,7 +36,7 @@ def write(splits: Mapping[str, Tables], output: Output) -> None:
         taken.add(stem)
         folder = stem.rpartition("_")[2]
         names = [
-            output.put_image(tables.image_path(row), f"{folder}/{image_name(tables, row)}")
+            output.put_image(tables.image_path(row), f"{folder}/{_name(tables, row)}")
             for row in range(len(tables.images))
         ]
         coco_write.write(
@@ -50,6 +50,11 @@ def write(splits: Mapping[str, Tables], output: Output) -> None:
         captions = captions_file(tables)
         if captions is not None:
             shutil.copyfile(captions, output.folder / "annotations" / captions.name)
+
+
+def _name(tables: Tables, row: int) -> str:
+    """A COCO file's own names come back; those of other formats lose the folders that belong to the format."""
+    return inner_path(tables.images.files[row]) if tables.form == "coco" else image_name(tables, row)
 
 
 def captions_file(tables: Tables) -> Path | None:

@@ -55,6 +55,8 @@ class EntryChecker:
             self.bad(f"{place}.iscrowd", f"must be 0 or 1, got {shortened(crowd)}")
             return None
         area = entry.get("area")
+        if area is not None and box is not None and is_finite(area) and area < 0 and min(box[2:]) < 0:
+            area = None  # width times height of a reversed box, which is told by itself
         if area is not None and not (is_finite(area) and area >= 0):
             self.bad(f"{place}.area", f"must be a number of at least 0, got {shortened(area)}", area)
             return None

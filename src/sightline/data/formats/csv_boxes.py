@@ -11,12 +11,14 @@ numbers mean; without them they are the sorted names over all splits, numbers in
 A split is a file: ``train_labels.csv`` is train, ``bananas_train/label.csv`` too. A column ``split`` makes several.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sightline.classes import Size
+from sightline.data.class_shift import shift_of
 from sightline.data.findings import Findings
 from sightline.data.formats.csv_classes import CLASS_LISTS, is_number, read_class_list
 from sightline.data.formats.csv_table import Columns, read_columns, read_rows
@@ -34,8 +36,6 @@ _TAKEN = frozenset(
 )
 _LARGEST = 1e30
 _NO_SPLIT = "all"
-_FEWEST_CLASSES = 2
-"""A single class that is not listed may as well be another class."""
 
 
 def find_splits(path: Path) -> dict[str, Path]:
@@ -84,7 +84,7 @@ def read(path: Path, split: str, findings: Findings) -> Tables:
         others = (_rows(other, _require_columns(other), Findings()) for other in sorted({*splits.values()} - {file}))
         own = _rows(file, columns, Findings()) if "split" in columns.places else rows
         names = _sorted_names({row.name for some in (own, *others) for row in some if row.name})
-    shift = _shift({row.name for row in rows if row.name}, numbers, file, findings)
+    shift = _shift(Counter(row.name for row in rows if row.name), numbers, file, findings)
     builder = _Builder(file, split, names, {number - shift: name for number, name in numbers.items()}, findings)
     for row in rows:
         builder.add(row)
@@ -233,19 +233,19 @@ def _sorted_names(names: set[str]) -> list[str]:
     return sorted(names)
 
 
-def _shift(used: set[str], listed: Mapping[int, str], file: Path, findings: Findings) -> int:
+def _shift(used: Mapping[str, int], listed: Mapping[int, str], file: Path, findings: Findings) -> int:
     """By how much all class numbers are beside the listed ones: 1 or -1, which is noted; 0 where they are not."""
-    known = {*listed.values(), *map(str, listed)}
-    if not listed or used <= known or len(used) < _FEWEST_CLASSES or not all(is_number(name) for name in used):
+    if not all(is_number(name) and name not in listed.values() for name in used):
         return 0
-    numbers = {int(name) for name in used}
-    for shift in (1, -1):
-        if {number + shift for number in numbers} <= set(listed):
-            there = f"the listed ones {min(listed)} to {max(listed)}"
-            what = f"class numbers are {min(numbers)} to {max(numbers)}, {there}"
-            findings.add("class-ids-off-by-one", what, file)
-            return shift
-    return 0
+    numbers = Counter[int]()
+    for name, count in used.items():
+        numbers[int(name)] += count
+    shift = shift_of(numbers, listed)
+    if shift:
+        there = f"the listed ones {min(listed)} to {max(listed)}"
+        what = f"class numbers are {min(numbers)} to {max(numbers)}, {there}"
+        findings.add("class-ids-off-by-one", what, file)
+    return shift
 
 
 class _Builder:

@@ -24,7 +24,14 @@ from sightline.errors import DataError
 from sightline.files import replace_atomically
 
 CARRIES = frozenset(
-    {writing.BOXES, writing.BOX_FRACTIONS, writing.CLASS_PER_OBJECT, writing.UNUSED_CLASSES, writing.EMPTY_IMAGES}
+    {
+        writing.BOXES,
+        writing.BOX_FRACTIONS,
+        writing.CLASS_PER_OBJECT,
+        writing.UNUSED_CLASSES,
+        writing.CLASS_ORDER,
+        writing.EMPTY_IMAGES,
+    }
 )
 """What the format can hold."""
 

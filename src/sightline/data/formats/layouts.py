@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from sightline.data.findings import Findings
-from sightline.data.formats import coco, csv_boxes, folders, masks, voc, yolo
+from sightline.data.formats import coco, coco_files, csv_boxes, folders, masks, voc, yolo
 from sightline.data.tables import Tables
 from sightline.errors import DataError
 
@@ -101,12 +101,12 @@ def _layout(form: str, root: Path, sources: Mapping[str, Path], read: Callable[[
 
 
 def _coco(path: Path) -> Layout | None:
-    files = coco.find_splits(path)
+    files = coco_files.find_splits(path)
     return _layout("coco", path, files, lambda split, findings: coco.read(files[split], findings)) if files else None
 
 
 def _voc(path: Path) -> Layout | None:
-    return _of("voc", path, voc.find_splits(path), voc.read) if voc.is_voc(path) else None
+    return _of("voc", path, voc.find_splits(path), voc.read)
 
 
 def _yolo(path: Path) -> Layout | None:

@@ -28,7 +28,16 @@ from sightline.data.tables import Tables
 from sightline.errors import DataError
 
 CARRIES = frozenset(
-    {*(writing.MASKS, writing.MASK_RUNS, writing.CLASS_PER_OBJECT, writing.UNUSED_CLASSES, writing.EMPTY_IMAGES)}
+    {
+        *(
+            writing.MASKS,
+            writing.MASK_RUNS,
+            writing.CLASS_PER_OBJECT,
+            writing.UNUSED_CLASSES,
+            writing.CLASS_ORDER,
+            writing.EMPTY_IMAGES,
+        )
+    }
 )
 """What the format can hold."""
 

@@ -1,8 +1,10 @@
 """Pascal VOC folders, read: Annotations/*.xml, JPEGImages/, ImageSets/Main/*.txt (VOC2007 development kit, section 3).
 
+``voc_places`` finds the files where labelling tools put them elsewhere.
+
 Which pixels a box covers: the development kit counts pixels from 1 and includes the last one, so a box becomes
 (xmin - 1, ymin - 1, xmax, ymax) here. Many tools write VOC files that count from 0 instead. A coordinate below 1 cannot
-be the kit's; where any file of ``Annotations/`` that a split lists has one, the whole folder is read as written,
+be the kit's; where any annotation that a split lists has one, the whole folder is read as written,
 (xmin, ymin, xmax, ymax), and the findings say so. torchvision's references read all folders as written, detectron2
 subtracts always.
 
@@ -19,6 +21,7 @@ from xml.etree import ElementTree
 from sightline.classes import Size
 from sightline.data.findings import Findings
 from sightline.data.formats.path_texts import is_file_below
+from sightline.data.formats.voc_places import VocPlaces, find_places, read_list
 from sightline.data.image_header import IMAGE_SUFFIXES
 from sightline.data.listing import Listing
 from sightline.data.mask_files import MASK_FILE
@@ -28,55 +31,53 @@ from sightline.errors import DataError
 FLAGS = ("difficult", "truncated", "occluded")
 """What VOC says of an object in 0 or 1."""
 
-MAIN = Path("ImageSets") / "Main"
-"""Where the lists of the splits are."""
+OTHER_XML, OTHER_SOURCE = "voc_xml", "voc_source_xml"
+"""Keys of entries that hold XML elements as texts: what VOC files say besides."""
 
-_STANDARD = ("train", "val", "trainval", "test")
+_OF_IMAGE = frozenset({"folder", "filename", "source", "size", "segmented", "object"})
+_OF_OBJECT = frozenset({"name", "bndbox", "pose", *FLAGS})
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def is_voc(folder: Path) -> bool:
-    """Whether a folder has the two sub-folders that every VOC set has."""
-    return (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir()
-
-
 def find_splits(folder: Path) -> tuple[str, ...]:
-    """The splits of a folder: the lists in ImageSets/Main, or ``all`` without them.
+    """The splits of a folder: the lists in ImageSets/Main, its folders, or ``all``; empty where it is no VOC set.
 
-    Lists of one class (``dog_train.txt``, two columns) are no splits.
+    Raises:
+        DataError: a list of images that cannot be read.
     """
-    names = [f.stem for f in sorted((folder / MAIN).glob("*.txt")) if f.stem in _STANDARD or not _is_of_one_class(f)]
-    return tuple(names) or ("all",)
+    return tuple(find_places(folder))
 
 
 def read(folder: Path, split: str, findings: Findings) -> Tables:
     """One split of a VOC folder.
 
     Args:
-        folder: has Annotations/ and JPEGImages/.
+        folder: the set.
         split: one of :func:`find_splits`.
         findings: where defects are noted; what cannot be used is left out.
 
     Raises:
         DataError: a list of images that cannot be read.
     """
-    members = {name: _members(folder, name, findings if name == split else Findings()) for name in find_splits(folder)}
-    everything = sorted({stem for stems in members.values() for stem in stems})
+    places = find_places(folder)
+    members = {name: _members(part, findings if name == split else Findings()) for name, part in places.items()}
+    owners = {path: places[name] for name, paths in members.items() for path in paths}
+    everything = sorted(owners, key=lambda path: (path.parent, path.stem))
     own = frozenset(members[split])
-    parsed = {stem: _parsed(folder, stem, findings if stem in own else Findings()) for stem in everything}
+    parsed = {path: _parsed(path, owners[path], findings if path in own else Findings()) for path in everything}
     names = sorted({name for annotation in parsed.values() for name in annotation.names})
     zero_based = any(0 <= v < 1 for annotation in parsed.values() for box in annotation.boxes for v in box[:2])
     in_pixels = any(v > 1 for annotation in parsed.values() for box in annotation.boxes for v in box)
     if zero_based and in_pixels:
-        findings.count("boxes-count-from-zero", sum(len(parsed[stem].boxes) for stem in members[split]))
+        findings.count("boxes-count-from-zero", sum(len(parsed[path].boxes) for path in members[split]))
     builder = TablesBuilder("voc", folder, folder, object_place="object[{}]")
-    images = _Images(folder / "JPEGImages")
+    images = _Images(places[split].images)
     label = {name: i for i, name in enumerate(names)}
-    number = {stem: i for i, stem in enumerate(everything, start=1)}
-    for stem in members[split]:
-        path = None if parsed[stem].broken else images.find(parsed[stem], findings)
-        if path is not None:
-            _add(builder, parsed[stem], path.relative_to(folder), number[stem], label, shift=0 if zero_based else 1)
+    number = {path: i for i, path in enumerate(everything, start=1)}
+    for path in members[split]:
+        image = None if parsed[path].broken else images.find(parsed[path], findings)
+        if image is not None:
+            _add(builder, parsed[path], image.relative_to(folder), number[path], label, shift=0 if zero_based else 1)
     categories = [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(names, start=1)]
     return builder.build(categories)
 
@@ -112,40 +113,29 @@ def _add(
         builder.add_object(row, label[name], (x1 - shift, y1 - shift, x2, y2), row=i, extra=extra)
 
 
-def _is_of_one_class(file: Path) -> bool:
-    first = next((line.split() for line in _lines(file)), [])
-    return len(first) > 1 and first[-1] in ("-1", "0", "1")
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list of images cannot be read ({error})", place=file, cure="save it as UTF-8") from error
-    return [line.strip() for line in lines if line.strip()]
-
-
-def _members(folder: Path, split: str, findings: Findings) -> list[str]:
-    """The stems of a split's images that have an annotation, in the list's order, each once."""
-    file = folder / MAIN / f"{split}.txt"
-    if not file.is_file():
-        return sorted(f.stem for f in (folder / "Annotations").glob("*.xml"))
-    stems: dict[str, None] = {}
-    for line, stem in enumerate(_lines(file), start=1):
-        if not is_file_below(folder / "Annotations", f"{stem}.xml"):
-            image = _picture(folder, stem)
-            findings.add("annotation-missing", f"Annotations/{stem}.xml is missing", file, f"entry {line}", image=image)
-        elif stem in stems:
-            findings.add("image-listed-twice", f"{stem} is listed more than once", file, f"entry {line}")
+def _members(places: VocPlaces, findings: Findings) -> list[Path]:
+    """The annotations of a split, in the list's order, each once."""
+    folder, listed = places.annotations, places.listed
+    if listed is None:
+        return [folder / f"{stem}.xml" for stem in sorted(f.stem for f in folder.glob("*.xml"))]
+    paths: dict[Path, None] = {}
+    for line, stem in enumerate(read_list(listed), start=1):
+        path = folder / f"{stem}.xml"
+        if not is_file_below(folder, f"{stem}.xml"):
+            image = _picture(places.images, stem)
+            what = f"{folder.name}/{stem}.xml is missing"
+            findings.add("annotation-missing", what, listed, f"entry {line}", image=image)
+        elif path in paths:
+            findings.add("image-listed-twice", f"{stem} is listed more than once", listed, f"entry {line}")
         else:
-            stems[stem] = None
-    return list(stems)
+            paths[path] = None
+    return list(paths)
 
 
 def _picture(folder: Path, stem: str) -> str:
     """The likely image of a stem; empty where there is none."""
     names = (f"{stem}{suffix}" for suffix in (".jpg", ".png", ".jpeg"))
-    return next((str(folder / "JPEGImages" / name) for name in names if is_file_below(folder / "JPEGImages", name)), "")
+    return next((str(folder / name) for name in names if is_file_below(folder, name)), "")
 
 
 @dataclass(frozen=True)
@@ -198,8 +188,7 @@ class _PlainTreeBuilder(ElementTree.TreeBuilder):
         raise DataError(f"document type declarations are refused (<!DOCTYPE {name}>)", cure="remove it from the file")
 
 
-def _parsed(folder: Path, stem: str, findings: Findings) -> _Annotation:
-    path = folder / "Annotations" / f"{stem}.xml"
+def _parsed(path: Path, places: VocPlaces, findings: Findings) -> _Annotation:
     annotation = _Annotation(path)
     try:
         root = _root(path)
@@ -208,14 +197,17 @@ def _parsed(folder: Path, stem: str, findings: Findings) -> _Annotation:
         annotation.size = _size(root, path)
     except DataError as error:
         within = error.place != str(path)
-        findings.add_error(_code(error) if within else "file-unreadable", error, image=_picture(folder, stem))
+        findings.add_error(
+            _code(error) if within else "file-unreadable", error, image=_picture(places.images, path.stem)
+        )
         annotation.broken = True
         return annotation
-    masks = folder / "SegmentationObject" / f"{stem}.png"
+    masks = places.masks / f"{path.stem}.png"
     masked = masks.is_file()
     for i, element in enumerate(root.findall("object")):
         try:
             name, box = _text(element, "name", path, f"object[{i}]"), _box(element, path, f"object[{i}]")
+            about = _about_object(element, path, f"object[{i}]")
         except DataError as error:
             findings.add_error(_code(error), error)
             continue
@@ -223,7 +215,7 @@ def _parsed(folder: Path, stem: str, findings: Findings) -> _Annotation:
         annotation.names.append(name)
         annotation.boxes.append(box)
         mask = {MASK_FILE: {"path": str(masks), "value": i + 1}} if masked else {}
-        annotation.extras.append(_about_object(element) | mask)
+        annotation.extras.append(about | mask)
     return annotation
 
 
@@ -241,17 +233,34 @@ def _about_image(root: ElementTree.Element) -> dict[str, Any]:
     """What COCO has no word for."""
     texts = {"folder": root.findtext("folder"), "database": root.findtext("source/database")}
     depth, segmented = root.findtext("size/depth"), root.findtext("segmented")
-    return {key: text.strip() for key, text in (texts | {"depth": depth, "segmented": segmented}).items() if text}
+    about = {key: text.strip() for key, text in (texts | {"depth": depth, "segmented": segmented}).items() if text}
+    source = root.find("source")
+    of_source = {} if source is None else _rest(source, OTHER_SOURCE, frozenset({"database"}))
+    return about | of_source | _rest(root, OTHER_XML, _OF_IMAGE)
 
 
-def _about_object(element: ElementTree.Element) -> dict[str, Any]:
-    flags = {key: _flag(element.findtext(key)) for key in FLAGS if element.find(key) is not None}
+def _about_object(element: ElementTree.Element, path: Path, place: str) -> dict[str, Any]:
+    said = {key: _flag(element.findtext(key) or "", key, path, place) for key in FLAGS}
+    about: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
     pose = (element.findtext("pose") or "").strip()
-    return flags | ({"pose": pose} if pose else {})
+    return about | ({"pose": pose} if pose else {}) | _rest(element, OTHER_XML, _OF_OBJECT)
 
 
-def _flag(text: str | None) -> int:
-    return int((text or "0").strip() not in ("0", "", "false", "False"))
+def _rest(element: ElementTree.Element, key: str, known: frozenset[str]) -> dict[str, Any]:
+    """What Sightline has no word for, as it is written: parts, actions, attributes of other tools."""
+    others = [ElementTree.tostring(child, encoding="unicode").strip() for child in element if child.tag not in known]
+    return {key: others} if others else {}
+
+
+def _flag(text: str, key: str, path: Path, place: str) -> int | None:
+    """0 or 1; None where it is unspecified."""
+    said = text.strip().lower()
+    if said in ("", "unspecified"):
+        return None
+    known = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
+    if said not in known:
+        _fail(path, f"{place}.{key}", f"must be 0 or 1, got {text.strip()[:40]!r}")
+    return known[said]
 
 
 def _box(element: ElementTree.Element, path: Path, place: str) -> tuple[float, ...]:
@@ -306,6 +315,6 @@ def _size(root: ElementTree.Element, path: Path) -> Size | None:
     if element is None or element.find("width") is None or element.find("height") is None:
         return None
     height, width = (_number(element, key, path, "size") for key in ("height", "width"))
-    if height != int(height) or width != int(width) or min(height, width) < 0:
+    if height != int(height) or width != int(width) or min(height, width) < 0 or max(height, width) >= 2**31:
         _fail(path, "size", f"height and width must be whole numbers, got {height:g} and {width:g}")
     return (int(height), int(width)) if height and width else None

@@ -24,7 +24,7 @@ from sightline.classes import Size
 from sightline.data.formats import writing
 from sightline.data.formats.label_images import VOID, mask_of, plain_entry, size_of, write_labels
 from sightline.data.formats.stems import Stems
-from sightline.data.formats.voc import FLAGS
+from sightline.data.formats.voc import FLAGS, OTHER_SOURCE, OTHER_XML
 from sightline.data.formats.writing import Output, image_name
 from sightline.data.tables import Tables
 from sightline.errors import DataError
@@ -35,7 +35,10 @@ CARRIES = frozenset(
         *(writing.DIFFICULT, writing.FLAGS, writing.EMPTY_IMAGES),
     }
 )
-"""What the format can hold. Of images it also keeps folder, database, depth and segmented."""
+"""What the format can hold."""
+
+KEEPS = frozenset({"folder", "database", "depth", "segmented", OTHER_XML, OTHER_SOURCE})
+"""Further keys of entries that it holds."""
 
 _ROUNDING = 0.01
 """Pixels beyond the border that are the source's rounding, and clipped without a word."""
@@ -161,9 +164,23 @@ def _annotation(picture: _Picture, masked: bool, output: Output) -> ElementTree.
     _add_text(root, "segmented", 1 if masked else entry.get("segmented") or 0, output)
     name = tables.image_path(picture.row).name
     _count(output, "<filename> that was another file's name", int(entry.get("filename", name) != name))
+    _add_xml(_child(root, "source"), entry.get(OTHER_SOURCE), output)
+    _add_xml(root, entry.get(OTHER_XML), output)
     for row, about in zip(picture.objects, picture.entries, strict=True):
         _add_object(root, picture, row, about, output)
+    source = root.find("source")
+    if source is not None and not len(source):
+        root.remove(source)
     return root
+
+
+def _add_xml(element: ElementTree.Element, texts: Any, output: Output) -> None:
+    """Adds elements that were kept as texts."""
+    for text in texts if isinstance(texts, list) else ():
+        try:
+            element.append(ElementTree.fromstring(text))
+        except (ElementTree.ParseError, TypeError):
+            _count(output, "XML that was kept as text, and is none", 1)
 
 
 def _add_object(
@@ -179,6 +196,7 @@ def _add_object(
         if flag in flags:
             _child(element, flag).text = "1" if flags[flag] else "0"
     _add_box(element, picture, row, output)
+    _add_xml(element, entry.get(OTHER_XML), output)
 
 
 def _add_box(element: ElementTree.Element, picture: _Picture, row: int, output: Output) -> None:

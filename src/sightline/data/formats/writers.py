@@ -16,16 +16,18 @@ class Format:
         title: what it is, in a few words.
         carries: what it has a place for (``writing.ALL_FEATURES``).
         write: writes the splits of a set.
+        keeps: further keys of COCO entries that it has a place for.
     """
 
     title: str
     carries: frozenset[str]
     write: Callable[[Mapping[str, Tables], Output], None]
+    keeps: frozenset[str] = frozenset()
 
 
 WRITERS: Mapping[str, Format] = {
     "coco": Format("COCO JSON", coco_set.CARRIES, coco_set.write),
-    "voc": Format("Pascal VOC XML", voc_write.CARRIES, voc_write.write),
+    "voc": Format("Pascal VOC XML", voc_write.CARRIES, voc_write.write, voc_write.KEEPS),
     "yolo": Format("YOLO text files and data.yaml", yolo_write.CARRIES, yolo_write.write),
     "csv": Format("CSV, one row a box", csv_write.CARRIES, csv_write.write),
     "masks": Format("label images, one value a class", masks_write.CARRIES, masks_write.write),

@@ -25,6 +25,7 @@ CLASS_PER_OBJECT = "several objects or classes in one image"
 IMAGE_IDS = "ids of images"
 ANNOTATION_IDS = "ids of annotations"
 CATEGORY_IDS = "ids of classes"
+CLASS_ORDER = "order of classes, which is alphabetical there"
 CATEGORY_EXTRAS = "supercategories, skeletons and other keys of classes"
 UNUSED_CLASSES = "classes without objects"
 AREAS = "areas that are not the box's"
@@ -38,7 +39,18 @@ ANNOTATION_EXTRAS = "other keys of annotations"
 HEADER = "info, licences and other keys at the top"
 
 ALL_FEATURES = (
-    *(BOXES, BOX_FRACTIONS, MASKS, MASK_RUNS, KEYPOINTS, CLASS_PER_OBJECT, IMAGE_IDS, ANNOTATION_IDS, CATEGORY_IDS),
+    *(
+        BOXES,
+        BOX_FRACTIONS,
+        MASKS,
+        MASK_RUNS,
+        KEYPOINTS,
+        CLASS_PER_OBJECT,
+        IMAGE_IDS,
+        ANNOTATION_IDS,
+        CATEGORY_IDS,
+        CLASS_ORDER,
+    ),
     *(CATEGORY_EXTRAS, UNUSED_CLASSES, AREAS, CROWDS, DIFFICULT, FLAGS, CAPTIONS, EMPTY_IMAGES, IMAGE_EXTRAS),
     *(ANNOTATION_EXTRAS, HEADER),
 )
@@ -90,6 +102,8 @@ class Output:
         else:
             shutil.copyfile(source, destination)
         self._placed[key] = place
+        if place != target:
+            self.losses["image renamed: another one has its name"] += 1
         return place
 
     def _free(self, target: str) -> str:

@@ -10,11 +10,13 @@ folder of images are not followed.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sightline.classes import Size
+from sightline.data.class_shift import shift_of
 from sightline.data.findings import Findings
 from sightline.data.formats.path_texts import can_be_a_path
 from sightline.data.formats.yolo_config import YoloSet, find_set
@@ -25,8 +27,6 @@ from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
 
 _NOT_LABELS = frozenset({"classes.txt", "labels.txt", "notes.txt", "predefined_classes.txt", "readme.txt"})
-_FEWEST_CLASSES = 2
-"""A single class that is not listed may as well be another class."""
 
 
 def find_splits(path: Path) -> dict[str, tuple[Path, ...]]:
@@ -91,7 +91,7 @@ class _Reader:
         self._form = LineForm(len(self.found.keypoints), self.found.dimensions)
         self._listing = Listing()
         self._waiting: list[_Object] = []
-        self._used: set[int] = set()
+        self._used = Counter[int]()
         self._from_one = True
 
     def add(self, image: Path, place: Path, listed: str) -> None:
@@ -123,7 +123,7 @@ class _Reader:
             _below(image, self.found.root), size=size, source=str(labels if labels.is_file() else image)
         )
         for line in lines:
-            self._used.add(line.label)
+            self._used[line.label] += 1
             self._from_one = self._from_one and 1 <= line.label <= len(self.found.names)
             self._waiting.append(_Object(line, row, size, labels, image))
         if not self._from_one:
@@ -152,11 +152,11 @@ class _Reader:
     def _shift(self) -> int:
         """-1 where all class numbers are one above the listed ones, which is noted; else 0."""
         count = len(self.found.names)
-        if not self._from_one or count not in self._used or len(self._used) < _FEWEST_CLASSES:
-            return 0
-        what = f"class numbers are {min(self._used)} to {count}, but the listed ones 0 to {count - 1}"
-        self.findings.add("class-ids-off-by-one", what, self.found.source, "names")
-        return -1
+        shift = shift_of(self._used, range(count)) if self._from_one else 0
+        if shift:
+            what = f"class numbers are {min(self._used)} to {count}, but the listed ones 0 to {count - 1}"
+            self.findings.add("class-ids-off-by-one", what, self.found.source, "names")
+        return shift
 
     def tables(self) -> Tables:
         """All that was added."""

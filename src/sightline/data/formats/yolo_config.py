@@ -1,4 +1,4 @@
-"""Which classes, splits and keypoints a YOLO set has: its data.yaml, or the list of classes beside images/ and labels/.
+"""Which classes, splits and keypoints a YOLO set has: its data.yaml, or the list of classes where there is none.
 
 The keys are those of Ultralytics' documentation (docs.ultralytics.com/datasets): ``path``, ``train``, ``val``,
 ``test``, ``names``, ``nc``, ``kpt_shape``, ``kpt_names``, ``flip_idx``. Every value is taken as the text that is
@@ -10,6 +10,7 @@ lies only what an absolute path names. A split whose folder is not there is left
 one. A key of another name is a split where its value names a folder below ``images``.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import yaml
 
 from sightline.data.formats.path_texts import can_be_a_path
+from sightline.data.image_header import IMAGE_SUFFIXES
 from sightline.errors import DataError
 
 _NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
@@ -57,8 +59,9 @@ def find_set(path: Path) -> YoloSet | None:
     """The YOLO set at a path; None where there is none.
 
     Args:
-        path: a folder with a YAML file that has ``names`` and a split, or with images/, labels/ and a list of classes
-            (classes.txt or obj.names); or such a YAML file.
+        path: a folder with a YAML file that has ``names`` and a split, or with a list of classes (classes.txt or
+            obj.names) and images/ and labels/, or images with their labels beside them, as labelImg writes them; or
+            such a YAML file.
 
     Raises:
         DataError: a set that makes no sense, such as two YAML files that both describe one.
@@ -248,24 +251,38 @@ def _keypoints(path: Path, content: Mapping[str, Any]) -> tuple[tuple[str, ...],
 
 def _from_class_list(folder: Path) -> YoloSet | None:
     """The set of a folder without a YAML file."""
-    images = folder / "images"
     lists = [folder / name for name in _CLASS_LISTS if (folder / name).is_file()]
-    if not (images.is_dir() and (folder / "labels").is_dir() and lists):
-        return None
+    splits = _splits_of_folders(folder) if lists else {}
+    return YoloSet(lists[0], folder, _class_names(lists[0]), splits) if splits else None
+
+
+def _splits_of_folders(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The splits of images/ beside labels/; without them, one where labels lie beside their images."""
+    images = folder / "images"
+    if not (images.is_dir() and (folder / "labels").is_dir()):
+        return {"all": (folder,)} if has_labels_beside_images(folder) else {}
+    folders = sorted(place for place in images.iterdir() if place.is_dir())
+    has_splits = any(place.name in _SPLITS for place in folders) and all(place.is_dir() for place in images.iterdir())
+    return {place.name: (place,) for place in folders} if has_splits else {"all": (images,)}
+
+
+def has_labels_beside_images(folder: Path) -> bool:
+    """Whether an image in a folder has a .txt file of the same stem beside it."""
+    names = os.listdir(folder)
+    stems = {name[:-4] for name in names if name.endswith(".txt")}
+    return any(Path(name).suffix.lower() in IMAGE_SUFFIXES and Path(name).stem in stems for name in names)
+
+
+def _class_names(source: Path) -> tuple[str, ...]:
     try:
-        lines = lists[0].read_text(encoding="utf-8-sig").splitlines()
+        lines = source.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"the list of classes cannot be read ({error})", place=lists[0], cure="save it as UTF-8"
+            f"the list of classes cannot be read ({error})", place=source, cure="save it as UTF-8"
         ) from error
     names = [line.strip() for line in lines]
     while names and not names[-1]:
         names.pop()
     if not names or not all(names):
-        raise DataError("must have the name of a class on every line", place=lists[0], cure="correct the file")
-    folders = sorted(place for place in images.iterdir() if place.is_dir())
-    has_splits = any(place.name in _SPLITS for place in folders) and all(place.is_dir() for place in images.iterdir())
-    splits: dict[str, tuple[Path, ...]] = {"all": (images,)}
-    if has_splits:
-        splits = {place.name: (place,) for place in folders}
-    return YoloSet(lists[0], folder, tuple(names), splits)
+        raise DataError("must have the name of a class on every line", place=source, cure="correct the file")
+    return tuple(names)

@@ -37,7 +37,7 @@ from sightline.files import write_atomically
 CARRIES = frozenset(
     {
         *(writing.BOXES, writing.BOX_FRACTIONS, writing.MASKS, writing.MASK_RUNS, writing.KEYPOINTS),
-        *(writing.CLASS_PER_OBJECT, writing.UNUSED_CLASSES, writing.EMPTY_IMAGES),
+        *(writing.CLASS_PER_OBJECT, writing.UNUSED_CLASSES, writing.CLASS_ORDER, writing.EMPTY_IMAGES),
     }
 )
 """What the format can hold; masks and keypoints not in one set."""
