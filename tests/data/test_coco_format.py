@@ -222,7 +222,7 @@ def test_a_failed_write_leaves_the_older_file(tmp_path: Path) -> None:
         ("annotations/train.json", "images/train", "train"),
         ("annotations/my_boxes.json", "images", "my_boxes"),
         ("annotations/my_boxes.json", ".", "my_boxes"),
-        ("valid/_annotations.coco.json", "valid", "valid"),
+        ("valid/_annotations.coco.json", "valid", "val"),
     ],
 )
 def test_layouts(tmp_path: Path, file: str, images: str, split: str) -> None:

@@ -75,6 +75,12 @@ def test_classes_and_ids_agree_over_the_splits(tmp_path: Path) -> None:
     assert val.records[0].image_id == 3
 
 
+def test_ids_follow_the_order_of_stems(tmp_path: Path) -> None:
+    for stem in ("a-b", "a", "b"):
+        make(tmp_path, stem)
+    assert [(r.path.stem, r.image_id) for r in opened_voc(tmp_path, "all").records] == [("a", 1), ("a-b", 2), ("b", 3)]
+
+
 def test_without_lists_there_is_one_split(tmp_path: Path) -> None:
     make(tmp_path, "a")
     assert splits(tmp_path) == ("all",)

@@ -123,12 +123,58 @@ def test_sizes(tmp_path: Path) -> None:
 def test_a_missing_column_is_an_error_that_names_those_there(tmp_path: Path) -> None:
     table(tmp_path / "train.csv", "filename,colour,xmin,ymin,xmax\na.png,red,1,2,3\n")
     with pytest.raises(
-        DataError, match=r"train\.csv, line 1: no column for class, y2; there are filename, colour, xmin"
+        DataError, match=r"train\.csv, line 1: no column for class, ymax; there are filename, colour, xmin"
     ):
         read(tmp_path)
     table(tmp_path / "train.csv", "")
-    with pytest.raises(DataError, match="no column for image"):
+    with pytest.raises(DataError, match="no column for filename"):
         read(tmp_path / "train.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "size"),
+    [
+        ("image_id,label,x_min,y_min,x_max,y_max", "a.png,cat,1,2,3,4", [0, 0]),
+        ("img,name,left,top,right,bottom", "a.png,cat,1,2,3,4", [0, 0]),
+        ("image_name,class,x_min,y_min,x_max,y_max,w,h", "a.png,cat,1,2,3,4,30,20", [20, 30]),
+        ("image_id,class,x,y,w,h", "a.png,cat,1,2,2,2", [0, 0]),
+        ("image_id,file_name,class,x,y,w,h", "7,a.png,cat,1,2,2,2", [0, 0]),
+        ("image_id,class,x,y,w,h,width,height", "a,cat,1,2,2,2,30,20", [20, 30]),
+    ],
+)
+def test_columns_as_they_are_called_elsewhere(tmp_path: Path, header: str, row: str, size: list[int]) -> None:
+    image(tmp_path / "a.png")
+    tables, findings = read(table(tmp_path / "train.csv", f"{header}\n{row}\n"))
+    assert (tables.objects.boxes.tolist(), tables.images.sizes.tolist()) == ([[1, 2, 3, 4]], [size])
+    assert (tables.images.files.to_list(), noted(findings)) == (["a.png"], [])
+
+
+def test_a_defect_names_the_column_as_the_file_does(tmp_path: Path) -> None:
+    rows = [
+        "a.png,dog,z,2,3,4,,",
+        ",dog,1,2,3,4,,",
+        "a.png,,1,2,3,4,,",
+        "a.png,dog,1,2,3,,,",
+        "a.png,dog,1,2,3,4,1.5,2",
+    ]
+    _, findings = read(table(tmp_path / "a.csv", "\n".join(["img,Label,Left,TOP,right,bottom,w,h", *rows])), "a")
+    assert [finding.what for finding in findings] == [
+        "Left must be a number, got 'z'",
+        "img is missing",
+        "Label is missing",
+        "bottom is missing",
+        "w and h must be whole numbers",
+    ]
+    _, findings = read(table(tmp_path / "a.csv", "a.png,1,2,3,4,dog\na.png,1,2,x,4,dog\n"), "a")
+    assert [finding.what for finding in findings] == ["xmax must be a number, got 'x'"]
+
+
+def test_tables_of_other_things_are_passed_over(tmp_path: Path) -> None:
+    for name, header in (("sizes", "image_id,w,h"), ("classes_of", "image,label"), ("log", "x,y,w,h")):
+        table(tmp_path / f"{name}.csv", header + "\n1,2,3\n")
+    assert csv_boxes.find_splits(tmp_path) == {}
+    table(tmp_path / "boxes.tsv", HEADER.replace(",", "\t"))
+    assert list(csv_boxes.find_splits(tmp_path / "boxes.tsv")) == ["all"]
 
 
 def test_further_columns_become_keys(tmp_path: Path) -> None:
@@ -228,7 +274,9 @@ def test_where_images_are_looked_for(tmp_path: Path) -> None:
 
 def test_another_encoding_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_bytes((HEADER + "ä.png,dog,1,2,3,4\n").encode("latin-1"))
-    with pytest.raises(DataError, match="UTF-8"):
+    with pytest.raises(
+        DataError, match=r"not saved as UTF-8 \(line 2\); likely cause: another encoding.*save it as UTF-8"
+    ):
         read(tmp_path)
     with pytest.raises(DataError, match="no split 'val'"):
         read(tmp_path, "val")

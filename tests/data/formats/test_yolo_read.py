@@ -305,6 +305,22 @@ def test_folders_without_a_yaml(tmp_path: Path) -> None:
     assert list(yolo.find_splits(tmp_path)) == ["holiday", "train"]
 
 
+def test_labels_beside_images_without_a_yaml(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    for name in ("a", "b"):
+        image(tmp_path / f"{name}.png")
+    assert yolo.find_splits(tmp_path) == {}
+    (tmp_path / "a.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+    assert yolo.find_splits(tmp_path) == {"all": (tmp_path,)}
+    tables, findings = read(tmp_path, "all")
+    assert tables.images.files.to_list() == ["a.png", "b.png"]
+    assert (tables.objects.boxes.tolist(), tables.objects.labels.tolist()) == ([[10, 5, 30, 15]], [1])
+    assert noted(findings) == []
+    (tmp_path / "classes.txt").write_text("cat\n\ndog\n")
+    with pytest.raises(DataError, match=r"classes\.txt: must have the name of a class on every line"):
+        yolo.find_splits(tmp_path)
+
+
 VALID = ["0 0.5 0.5 1 1\n1 0.2 0.2 0.1 0.1\n", YAML]
 edits = st.lists(st.tuples(st.integers(0, 80), st.integers(0, 3), st.binary(max_size=4)), max_size=6)
 

@@ -3,6 +3,7 @@
 Category ids may have holes; labels 0..K-1 follow the order of ids, and ``Classes.ids`` keeps the originals. Boxes are
 stored as x, y, width, height from the image's upper left corner. ``iscrowd`` makes an object ignored, and so does
 ``difficult``, under which Sightline keeps VOC's flag. Segmentations stay in the file until a mask is asked for.
+Backslashes in ``file_name``, as Windows writes them, are read as slashes unless a file has the literal name.
 
 Whatever breaks the format is noted with the place in the file (``annotations[17].bbox``).
 """
@@ -23,7 +24,7 @@ from sightline.data.findings import Findings
 from sightline.data.formats.coco_columns import ColumnReader, ImageColumns, ObjectColumns
 from sightline.data.formats.coco_values import as_dict, shortened
 from sightline.data.formats.json_stream import Member, invalid, read_members
-from sightline.data.formats.path_texts import is_file_below
+from sightline.data.formats.path_texts import is_file_below, with_forward_slashes
 from sightline.data.strings import Strings
 from sightline.data.tables import ImageTable, ObjectTable, Tables
 from sightline.errors import DataError
@@ -83,8 +84,9 @@ def read(json_path: Path, findings: Findings, image_root: Path | None = None) ->
     _require_lists(json_path, seen, header)
     categories, keypoint_names, joined = _categories(json_path, header.pop("categories"), findings)
     columns.objects.join_classes(joined)
-    images = _image_table(columns.images)
-    root = image_root or find_image_root(json_path, images.files[0] if len(images) else None)
+    files = columns.images.files
+    root = image_root or find_image_root(json_path, files[0] if files else None)
+    images = _image_table(columns.images, [with_forward_slashes(name, root) for name in files])
     for place, first in _repeated(images.ids):
         what = f"the id {images.ids[place]} was used by images[{images.rows[first]}] already"
         image = str(root / images.files[place])
@@ -122,7 +124,7 @@ def find_image_root(json_path: Path, first: str | None) -> Path:
     candidates = [base / tail, base / "images" / tail, base / split, base / "images" / split, base / "images"]
     candidates = list(dict.fromkeys([*candidates, folder, base]))
     for candidate in candidates:
-        if first is None or is_file_below(candidate, first):
+        if first is None or is_file_below(candidate, with_forward_slashes(first, candidate)):
             return candidate
     # The first image itself may be the one that is missing: then a folder of images is the next best guess.
     for candidate in candidates[:-2]:
@@ -204,9 +206,9 @@ def _wrong_category(entry: Any) -> tuple[str, str, str] | None:
     return None
 
 
-def _image_table(columns: ImageColumns) -> ImageTable:
+def _image_table(columns: ImageColumns, files: Sequence[str]) -> ImageTable:
     return ImageTable(
-        Strings.of(columns.files),
+        Strings.of(files),
         np.asarray(columns.ids, np.int64),
         np.asarray(columns.sizes, np.int32).reshape(-1, 2),
         _joined(columns.spans, 2),

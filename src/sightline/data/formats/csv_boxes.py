@@ -21,8 +21,9 @@ from sightline.classes import Size
 from sightline.data.class_shift import shift_of
 from sightline.data.findings import Findings
 from sightline.data.formats.csv_classes import CLASS_LISTS, is_number, read_class_list
-from sightline.data.formats.csv_table import Columns, read_columns, read_rows
+from sightline.data.formats.csv_table import ACCEPTED, Columns, read_columns, read_rows
 from sightline.data.formats.path_texts import can_be_a_path
+from sightline.data.image_header import IMAGE_SUFFIXES
 from sightline.data.listing import Listing
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
@@ -35,6 +36,7 @@ _TAKEN = frozenset(
     {"id", "image_id", "category_id", "bbox", "area", "segmentation", "keypoints", "num_keypoints", "mask_file"}
 )
 _LARGEST = 1e30
+_SUFFIXES = (".jpg", ".png", ".jpeg")
 _NO_SPLIT = "all"
 
 
@@ -93,7 +95,7 @@ def read(path: Path, split: str, findings: Findings) -> Tables:
 
 def _tables(path: Path) -> list[Path]:
     if path.is_file():
-        return [path] if path.suffix.lower() == ".csv" else []
+        return [path] if path.suffix.lower() in (".csv", ".tsv") else []
     files = sorted(file for pattern in ("*.csv", "*/*.csv") for file in path.glob(pattern))
     return [file for file in files if file.is_file() and file.name.lower() not in CLASS_LISTS and _has_boxes(file)]
 
@@ -126,7 +128,7 @@ def _require_columns(file: Path) -> Columns:
         raise DataError(
             f"no column for {', '.join(columns.missing)}; there are {', '.join(columns.names) or 'none'}",
             place=f"{file}, line 1",
-            cure="name the columns filename, class, xmin, ymin, xmax, ymax",
+            cure=f"name the columns {ACCEPTED}",
         )
     return columns
 
@@ -178,42 +180,45 @@ def _row(line: int, values: Sequence[str], columns: Columns) -> _Row:
         [text(key) for key in columns.box],
     )
     if not image:
-        raise _RowError("the image's name is missing", "key-missing")
+        raise _RowError(f"{columns.name_of('image')} is missing", "key-missing")
     if not can_be_a_path(image) or "\0" in name:
         raise _RowError("a name that no file or class can have")
-    size = _size(text("height"), text("width"))
+    size = _size(columns, text("height"), text("width"))
     if not name and not any(box):
         return _Row(line, image, split, size)
     if not name:
-        raise _RowError("the class is missing", "key-missing")
-    first, second, third, fourth = (_number(key, value) for key, value in zip(columns.box, box, strict=True))
+        raise _RowError(f"{columns.name_of('class')} is missing", "key-missing")
+    first, second, third, fourth = (
+        _number(columns.name_of(key), value) for key, value in zip(columns.box, box, strict=True)
+    )
     if columns.box[0] == "x":
         third, fourth = first + third, second + fourth
     extra = dict(_extra(key, values[place]) for key, place in columns.extras.items() if values[place])
     return _Row(line, image, split, size, name, (first, second, third, fourth), extra)
 
 
-def _number(key: str, text: str) -> float:
+def _number(name: str, text: str) -> float:
     if not text:
-        raise _RowError(f"{key} is missing", "key-missing")
+        raise _RowError(f"{name} is missing", "key-missing")
     try:
         value = float(text)
     except ValueError:
         value = None
     if value is None or "_" in text:
-        raise _RowError(f"{key} must be a number, got {text[:40]!r}")
+        raise _RowError(f"{name} must be a number, got {text[:40]!r}")
     if not -_LARGEST < value < _LARGEST:
-        raise _RowError(f"{key} must be a finite number, got {text[:40]!r}", "number-not-finite")
+        raise _RowError(f"{name} must be a finite number, got {text[:40]!r}", "number-not-finite")
     return value
 
 
-def _size(height: str, width: str) -> Size | None:
+def _size(columns: Columns, height: str, width: str) -> Size | None:
     """(H, W); None where there is none, or it is zero, as some tools leave it."""
     if not height and not width:
         return None
-    sides = [_number(key, text) for key, text in (("height", height), ("width", width))]
+    names = columns.name_of("height"), columns.name_of("width")
+    sides = [_number(name, text) for name, text in zip(names, (height, width), strict=True)]
     if not all(side.is_integer() and 0 <= side < 2**31 for side in sides):
-        raise _RowError("width and height must be whole numbers")
+        raise _RowError(f"{names[1]} and {names[0]} must be whole numbers")
     return (int(sides[0]), int(sides[1])) if all(sides) else None
 
 
@@ -286,6 +291,8 @@ class _Builder:
     def _place(self, name: str) -> str:
         """Where an image lies, from the table's folder."""
         spellings = dict.fromkeys((name, name.replace("\\", "/")))
+        if not name.lower().endswith(tuple(IMAGE_SUFFIXES)):  # image_id is often the name without its ending
+            spellings |= dict.fromkeys(spelling + suffix for spelling in tuple(spellings) for suffix in _SUFFIXES)
         places = ["", "images/", f"{self._split}/", f"images/{self._split}/"]
         root = f"{self._file.parent}/"
         candidates = [

@@ -12,7 +12,7 @@ from sightline.errors import DataError
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     "image": (
         *("filename", "file_name", "img_name", "image_name", "image", "image_path", "img_path", "path", "file"),
-        *("filepath", "file_path", "imagename", "img"),
+        *("filepath", "file_path", "imagename", "img", "image_id"),
     ),
     "class": ("class", "label", "name", "category", "class_name", "label_name", "category_name", "classname"),
     "x1": ("xmin", "x_min", "x1", "left", "bbox_xmin", "bbox_x1"),
@@ -31,6 +31,11 @@ _RETINANET = ("image", "x1", "y1", "x2", "y2", "class")
 _CORNERS, _SIDES = ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h")
 _DELIMITERS = (",", ";", "\t")
 _LONGEST = 1 << 16
+
+ACCEPTED = "filename (or img_name, image, path ...), class (or label, name), xmin, ymin, xmax, ymax (or x, y, w, h)"
+"""The columns of a table of boxes, in words."""
+
+_USUAL = {"image": "filename", "class": "class", "x1": "xmin", "y1": "ymin", "x2": "xmax", "y2": "ymax"}
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,19 @@ class Columns:
 
     @property
     def looks_like_boxes(self) -> bool:
-        """Whether there is an image and at least a part of a box."""
-        return "image" in self.places and sum(key in self.places for key in (*_CORNERS, *_SIDES)) >= 2
+        """Whether there is an image and at least a part of a box, which its sides alone are not."""
+        return "image" in self.places and sum(key in self.places for key in (*_CORNERS, "x", "y")) >= 2
 
     @property
     def missing(self) -> list[str]:
-        """What has to be there and is not."""
-        return [key for key in ("image", "class", *self.box) if key not in self.places]
+        """What has to be there and is not, by the name that it usually has."""
+        return [_USUAL.get(key, key) for key in ("image", "class", *self.box) if key not in self.places]
+
+    def name_of(self, key: str) -> str:
+        """A column as the file calls it; its usual name where the file has no line of names."""
+        if self.names and key in self.places:
+            return self.names[self.places[key]]
+        return _USUAL.get(key, key)
 
     @cached_property
     def extras(self) -> dict[str, int]:
@@ -105,6 +116,10 @@ def _columns(delimiter: str, values: Sequence[str]) -> Columns:
     if "x" in places and "y" in places and not {"x2", "w", "h"} & set(places):
         # x, y, width, height: then these are the sides of the box.
         places |= {side: places.pop(name) for side, name in (("w", "width"), ("h", "height")) if name in places}
+    if all(corner in places for corner in _CORNERS):
+        # Beside four corners, w and h are the sides of the image.
+        sides = (("width", "w"), ("height", "h"))
+        places |= {side: keys.index(name) for side, name in sides if side not in places and name in keys}
     return Columns(delimiter, tuple(value.strip() for value in values), places)
 
 
@@ -138,11 +153,27 @@ def read_rows(path: Path, columns: Columns) -> Iterator[tuple[int, list[str]]]:
                 if any(value.strip() for value in row):
                     yield line, row
                 line = reader.line_num + 1
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the table is not saved as UTF-8 ({_place_of_first(path)})",
+            place=path,
+            cause="another encoding, such as Latin-1",
+            cure="save it as UTF-8",
+        ) from error
+    except (OSError, csv.Error) as error:
         raise _unreadable(path, error) from error
+
+
+def _place_of_first(path: Path) -> str:
+    """The first line with bytes that are no UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if "\ufffd" in line.decode("utf-8", errors="replace"):
+                return f"line {number}"
+    return "at the end"
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"the file cannot be read ({error})", place=path, cause="another encoding, or no table", cure="save it as UTF-8"
+        f"the file cannot be read ({error})", place=path, cause="no table, or a damaged one", cure="save it again"
     )

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from sightline.data.findings import Findings
 from sightline.data.formats import coco, coco_files, csv_boxes, folders, masks, voc, yolo
+from sightline.data.formats.seen import seen
 from sightline.data.tables import Tables
 from sightline.errors import DataError
 
 LAYOUTS = (
-    "COCO: a .json file, annotations/*.json or */_annotations.coco.json; Pascal VOC: Annotations/ and JPEGImages/; "
-    "YOLO: data.yaml, or images/ and labels/; CSV: a .csv file with a header; label images: images/ and masks/, or "
-    "train/ and trainannot/; classification: a folder of images for each class"
+    "COCO: a .json file in the folder, annotations/*.json or */_annotations.coco.json; Pascal VOC: Annotations/ and "
+    "JPEGImages/ or images/, or .xml files beside the images, also in train/, val/ and test/; YOLO: data.yaml, or "
+    "classes.txt with images/ and labels/ or with .txt files beside the images; CSV: a .csv file with a header; label "
+    "images: images/ and masks/, or train/ and trainannot/; classification: a folder of images for each class"
 )
 """What is recognised, in words."""
 
@@ -72,7 +74,7 @@ def _guarded(path: Path, read: Reader, findings: Findings) -> Tables:
 def _folder(path: Path) -> Layout:
     found = [layout for find in _FOLDERS if (layout := find(path)) is not None] or _last_resorts(path)
     if not found:
-        raise DataError("no annotations recognised", place=path, cure=f"looked for these: {LAYOUTS}")
+        raise DataError("no annotations recognised", place=path, cause=seen(path), cure=f"looked for these: {LAYOUTS}")
     if len(found) > 1:
         first = next(iter(found[0].sources.values()), path)
         raise DataError(
@@ -93,7 +95,8 @@ def _file(path: Path) -> Layout:
             splits = module.find_splits(path)
             if splits:
                 return Layout(form, path.parent, {split: partial(module.read, path, split) for split in splits})
-    raise DataError("not an annotation file", place=path, cure=f"give one of these: {LAYOUTS}")
+    of_one_image = "a file of one image: give its folder" if suffix in (".xml", ".txt") else None
+    raise DataError("not an annotation file", place=path, cause=of_one_image, cure=f"give one of these: {LAYOUTS}")
 
 
 def _layout(form: str, root: Path, sources: Mapping[str, Path], read: Callable[[str, Findings], Tables]) -> Layout:

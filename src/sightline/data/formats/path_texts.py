@@ -19,3 +19,8 @@ def can_be_a_path(text: str) -> bool:
 def is_file_below(folder: Path, text: str) -> bool:
     """Whether a text names a file, seen from a folder; False where it cannot be a path at all."""
     return can_be_a_path(text) and (folder / text).is_file()
+
+
+def with_forward_slashes(text: str, folder: Path) -> str:
+    """A path that may have been written on Windows; as it is where a file of the literal name lies in the folder."""
+    return text if "\\" not in text or is_file_below(folder, text) else text.replace("\\", "/")

@@ -28,7 +28,7 @@ _IMAGES = ("jpegimages", "images", "imgs")
 _LOOKED_AT = 20
 """How many files say whether a folder holds VOC's annotations; some may be of another kind, or damaged."""
 _BEGINNING = 4096
-_ROOT_ELEMENT = re.compile(rb"<annotation[\s>]")
+_ROOT_ELEMENT = re.compile(rb"<annotation[\s/>]")
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def read_list(file: Path) -> list[str]:
 
 def has_annotations(folder: Path) -> bool:
     """Whether .xml files of VOC's form lie in a folder."""
-    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(".xml") and not name.startswith("."))
-    return any(_is_annotation(folder / name) for name in names[:_LOOKED_AT])
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() == ".xml" and not f.name.startswith("."))
+    return any(_is_annotation(file) for file in files[:_LOOKED_AT])
 
 
 def _places(folder: Path) -> VocPlaces | None:
@@ -92,7 +92,7 @@ def _places(folder: Path) -> VocPlaces | None:
         return VocPlaces(annotations, images, masks)
     if has_annotations(folder):
         # Files in one folder with others, such as annotations that were saved above their images.
-        if any(name.lower().endswith(tuple(IMAGE_SUFFIXES)) for name in os.listdir(folder)):
+        if any(f.suffix.lower() in IMAGE_SUFFIXES for f in folder.iterdir()):
             return VocPlaces(folder, folder, masks)
         if images is not None:
             return VocPlaces(folder, images, masks)

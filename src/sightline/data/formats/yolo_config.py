@@ -10,7 +10,6 @@ lies only what an absolute path names. A split whose folder is not there is left
 one. A key of another name is a split where its value names a folder below ``images``.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,7 +267,7 @@ def _splits_of_folders(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 def has_labels_beside_images(folder: Path) -> bool:
     """Whether an image in a folder has a .txt file of the same stem beside it."""
-    names = os.listdir(folder)
+    names = [file.name for file in folder.iterdir()]
     stems = {name[:-4] for name in names if name.endswith(".txt")}
     return any(Path(name).suffix.lower() in IMAGE_SUFFIXES and Path(name).stem in stems for name in names)
 
