@@ -45,7 +45,8 @@ def test_errors_are_named_with_place_cause_and_cure(run, shapes, tmp_path):
     lines = out.splitlines()
     place = lines.index(f"error class-unknown: {kind.title}; likely cause: {kind.cause}; cure: {kind.cure}")
     assert (
-        lines[place + 1].startswith("  annotations/") and "annotations[0].category_id: there is no" in lines[place + 1]
+        lines[place + 1].startswith("  train: annotations/")
+        and "annotations[0].category_id: there is no" in lines[place + 1]
     )
     assert lines[-1].startswith("2 errors, ") and lines[-1].endswith("; images were not decoded")
     assert run("data", "check", folder, "--split", "val")[0] == 0

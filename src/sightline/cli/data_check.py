@@ -86,12 +86,11 @@ def _show(checkup: "Checkup", most: int) -> None:
         show_table(["severity", "code", ">cases", "what"], rows)
     for code, number in checkup.counts.items():
         kind = KINDS[code]
-        if kind.severity == "note":
-            continue
         print(f"{kind.severity} {code}: {kind.title}; likely cause: {kind.cause}; cure: {kind.cure}")
         cases = [finding for finding in checkup.findings if finding.code == code]
         for finding in cases[: most or None]:
-            print(f"  {_line(finding, root)}")
+            split = f"{finding.split}: " if finding.split and len(checkup.splits) > 1 else ""
+            print(f"  {split}{_line(finding, root)}")
         if most and number > most:
             print(f"  ... and {number - most:,} more; --most 0 shows all")
     counts = [

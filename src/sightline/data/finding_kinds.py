@@ -257,7 +257,7 @@ _ALL = (
         "error",
         "identical images in two splits",
         "a split that was made before copies were removed",
-        "keep one of them; results are too good otherwise",
+        "keep one of them, or split anew with `sightline data split`; results are too good otherwise",
     ),
     Kind(
         "images-similar",

@@ -228,8 +228,11 @@ def _off_by_one(bench: Bench, _: int) -> list[Place]:
         for entry in document["annotations"]:
             entry["category_id"] -= 1
 
-    bench.document(change)
-    return [("class-ids-off-by-one", bench.source(), "annotations[].category_id", "", "train")]
+    for split in SPLITS:
+        bench.document(change, split)
+    return [
+        ("class-ids-off-by-one", bench.source(0, split), "annotations[].category_id", "", split) for split in SPLITS
+    ]
 
 
 def _half_a_file(bench: Bench, _: int) -> list[Place]:
@@ -315,11 +318,13 @@ def _shifted(bench: Bench, _: int) -> list[Place]:
             for i, name in enumerate(NAMES, start=1):
                 bench.lines(lambda lines, name=name, i=i: _replace(lines, f",{name},", f",{i},"), f"{split}.csv")
         return [("class-ids-off-by-one", f"{split}.csv", "", "", split) for split in SPLITS]
-    for i in range(len(bench.shots["train"])):
-        bench.lines(
-            lambda lines: lines.__setitem__(slice(None), [f"{int(t[0]) + 1}{t[1:]}" for t in lines]), bench.source(i)
-        )
-    return [("class-ids-off-by-one", "data.yaml", "names", "", "train")]
+    for split in SPLITS:
+        for i in range(len(bench.shots[split])):
+            bench.lines(
+                lambda lines: lines.__setitem__(slice(None), [f"{int(t[0]) + 1}{t[1:]}" for t in lines]),
+                bench.source(i, split),
+            )
+    return [("class-ids-off-by-one", "data.yaml", "names", "", split) for split in SPLITS]
 
 
 def _bytes(bench: Bench, i: int) -> list[Place]:

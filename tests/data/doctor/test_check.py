@@ -4,10 +4,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import planted
 import pytest
+from PIL import Image
 from planted import OF_ALL, PLANTS
-from sound_sets import FORMS, Bench, Place, photograph, sound
+from sound_sets import FORMS, HEIGHT, WIDTH, Bench, Place, photograph, sound
 
 from sightline.data.doctor.check import Checkup, check
 from sightline.data.doctor.repair import repair
@@ -203,3 +205,20 @@ def test_keys_that_come_twice_outside_of_annotations(tmp_path: Path) -> None:
     )
     path.write_text(first)
     assert len(check(tmp_path, pixels=False).splits["train"].objects) == 9
+
+
+def test_pictures_of_masks_are_looked_at(tmp_path: Path) -> None:
+    bench = sound("voc", tmp_path / "set")
+    folder = tmp_path / "set/SegmentationObject"
+    folder.mkdir()
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    labels[8:40, 6:46], labels[10:38, 70:118] = 1, 2  # the third object has no pixel
+    Image.fromarray(labels).save(folder / "train_0.png")
+    (folder / "train_1.png").write_bytes(b"junk")
+    Image.fromarray(labels[:50]).save(folder / "train_2.png")
+    checkup = check(tmp_path / "set")
+    assert checkup.counts == {"mask-size-differs": 3, "mask-malformed": 3, "mask-empty": 1}
+    assert [f.where for f in checkup.findings if f.code == "mask-empty"] == ["object[2]"]
+    assert bench.form == "voc"
+    repair(checkup, tmp_path / "copy")
+    assert set(check(tmp_path / "copy").counts) <= {"mask-empty"}

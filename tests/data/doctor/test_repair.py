@@ -165,16 +165,56 @@ def test_classes_of_one_name_are_joined_and_ids_of_two_names_are_refused(tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_ids_that_may_be_shifted_in_the_other_split_too_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("least", "words"), [(1, "may be off by one too"), (0, "are not")])
+def test_ids_that_another_split_may_share_or_contradicts_are_refused(tmp_path: Path, least: int, words: str) -> None:
     bench = sound("coco", tmp_path / "set")
-    OF_ALL["coco"]["class-ids-off-by-one"](bench, 0)
-
-    def without_the_first(document: dict[str, Any]) -> None:
-        document["annotations"] = [a for a in document["annotations"] if a["category_id"] > 1]
-
-    bench.document(without_the_first, "val")
-    with pytest.raises(DataError, match="split 'val' may be off by one too"):
+    bench.document(lambda d: [entry.update(category_id=entry["category_id"] - 1) for entry in d["annotations"]])
+    bench.document(lambda d: d.update(annotations=[a for a in d["annotations"] if a["category_id"] > least]), "val")
+    with pytest.raises(DataError, match=f"those of split 'val' {words}"):
         repair(check(tmp_path / "set"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_of_which_no_object_would_be_left_is_refused(tmp_path: Path) -> None:
+    bench = sound("coco", tmp_path / "set")
+    bench.document(lambda d: [entry.update(bbox=[500, 5, 9, 9], segmentation=[]) for entry in d["annotations"]])
+    with pytest.raises(DataError, match="no object of split 'train' would be left"):
+        repair(check(tmp_path / "set"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_boxes_of_another_picture_are_neither_judged_nor_changed(tmp_path: Path) -> None:
+    bench = sound("coco", tmp_path / "set")
+    bench.document(lambda d: d["images"][1].update(height=192, width=256))
+    bench.document(lambda d: d["annotations"][4].update(bbox=[140, 10, 150, 28], segmentation=[]))
+    first, result, second = treat(tmp_path)
+    assert (first.counts, second.counts) == ({"image-size-differs": 1}, {"image-size-differs": 1})
+    assert result.changes == () and entries(second)["train", 5][2]["bbox"] == [140, 10, 150, 28]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_combined_defects_leave_nothing_to_repair(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    bench = sound("coco", tmp_path / "set", count=2)
+    boxes = [[5, 5, 20, 10], [25, 15, -20, -10], [100, 5, 28, 10], [100, 5, 60, 10], [100, 5, 29, 10], [9, 9, 0, 5]]
+    runs = {"size": [97, 128], "counts": [6000, 6416]}
+
+    def change(document: dict[str, Any]) -> None:
+        document["images"][0]["width"] += int(rng.integers(-1, 2))
+        for number in range(8):
+            entry: dict[str, Any] = {"id": 50 + number, "image_id": 1, "category_id": 1, "area": 200}
+            entry["bbox"], entry["iscrowd"] = boxes[rng.integers(6)], int(rng.integers(5) == 0)
+            if rng.integers(3) == 0:
+                entry["segmentation"] = runs
+            document["annotations"].append(entry)
+
+    bench.document(change)
+    first = check(tmp_path / "set", pixels=False)
+    result = repair(first, tmp_path / "copy")
+    second = check(tmp_path / "copy", pixels=False)
+    assert not [finding for finding in second.findings if finding.kind.repair]
+    numbers = [sum(len(tables.objects) for tables in checkup.splits.values()) for checkup in (first, second)]
+    assert numbers[0] - numbers[1] == result.lost
 
 
 def test_a_split_that_cannot_be_read_is_not_repaired(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """What is wrong with boxes: each by itself, two of one object, and all of a set together (``box_conventions``)."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.box_conventions import Boxes, Reading
+from sightline.data.box_conventions import SCALED, Boxes, Reading
 from sightline.data.boxes import fit_boxes
 from sightline.data.findings import Finding
+from sightline.data.formats.label_images import mask_of, plain_entry
 from sightline.data.tables import Tables
 
 ABSURD_ASPECT = 30.0
@@ -19,6 +19,9 @@ TINY_SIDE = 2.0
 
 SAME_OVERLAP = 0.95
 """Overlap (IoU) from which two boxes of one class in one image are one annotation twice."""
+
+_SAME_PIXELS = 1.0
+"""Pixels by which keypoints of one annotation twice may differ."""
 
 _TILE = 1024
 """Boxes that are compared with others at a time."""
@@ -66,28 +69,32 @@ def _shapes(tables: Tables, rows: NDArray[np.int64], boxes: Boxes) -> Iterator[F
 # Duplicates.
 
 
-def check_duplicates(tables: Tables, boxes: Boxes) -> Iterator[Finding]:
-    """Annotations of one class in one image that have nearly the same box; crowds are left out.
+def check_duplicates(tables: Tables, reading: Reading) -> Iterator[Finding]:
+    """Annotations of one class in one image with nearly the same box, mask and keypoints as one that stays.
 
     Args:
-        tables: the split.
-        boxes: (N, 4) as :func:`read_boxes` gave them.
+        tables: the split; its crowds are left out.
+        reading: its boxes, as :func:`read_boxes` gave them, and the sizes of its images.
     """
     for rows in _by_image_and_class(tables):
-        for first, row in _pairs(boxes, rows):
-            if _same_mask(tables, first, row):
-                where = tables.locate_object(first)[1]
+        gone: set[int] = set()
+        for firsts, row in _pairs(reading.boxes, rows):
+            stay = (first for first in firsts if first not in gone)
+            found = next((first for first in stay if _same_shape(tables, reading, first, row)), None)
+            if found is not None:
+                gone.add(row)
+                where = tables.locate_object(found)[1]
                 yield about(tables, row, "annotation-duplicate", f"the same class and box as {where}")
 
 
-def _pairs(boxes: Boxes, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Rows of boxes that nearly equal one before them, with the first of those."""
+def _pairs(boxes: Boxes, rows: NDArray[np.int64]) -> Iterator[tuple[list[int], int]]:
+    """Rows of boxes that nearly equal some before them, with those."""
     for start in range(0, len(rows), _TILE):
         stop = min(start + _TILE, len(rows))
         same = _overlap(boxes[rows[:stop]], boxes[rows[start:stop]]) >= SAME_OVERLAP
         same &= np.arange(stop)[:, None] < np.arange(start, stop)[None, :]
         for place in np.flatnonzero(same.any(axis=0)).tolist():
-            yield int(rows[int(np.argmax(same[:, place]))]), int(rows[start + place])
+            yield rows[np.flatnonzero(same[:, place])].tolist(), int(rows[start + place])
 
 
 def _by_image_and_class(tables: Tables) -> Iterable[NDArray[np.int64]]:
@@ -110,14 +117,31 @@ def _overlap(boxes: Boxes, others: Boxes) -> NDArray[np.float64]:
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
-def _same_mask(tables: Tables, first: int, second: int) -> bool:
-    """Whether two objects have the same mask, or one has none: a ring and what it holds share a box and no mask."""
+def _same_shape(tables: Tables, reading: Reading, first: int, second: int) -> bool:
+    """Whether masks and keypoints agree too, where both have some: a ring and what it holds share a box and no mask."""
+    exact = reading.code in SCALED
+    if not _same_points(tables, first, second, 0.0 if exact else _SAME_PIXELS):
+        return False
     if not (tables.objects.masked[first] and tables.objects.masked[second]):
         return True
-    one, other = (_mask_size(tables.object_entry(row)) for row in (first, second))
-    return min(one, other) > 0 and min(one, other) / max(one, other) > SAME_OVERLAP
+    one, other = (plain_entry(tables, row) for row in (first, second))
+    height, width = reading.sizes[second].tolist()
+    if exact or not (height and width):
+        return bool(one.get("segmentation") == other.get("segmentation"))
+    masks = [mask_of(entry, (height, width)) for entry in (one, other)]
+    if masks[0] is None or masks[1] is None:
+        return bool(one.get("segmentation") == other.get("segmentation"))
+    union = int((masks[0] | masks[1]).sum())
+    return not union or int((masks[0] & masks[1]).sum()) >= SAME_OVERLAP * union
 
 
-def _mask_size(entry: dict[str, Any]) -> float:
-    area = entry.get("area")
-    return float(area) if area is not None else 1.0
+def _same_points(tables: Tables, first: int, second: int, slack: float) -> bool:
+    keypoints = tables.objects.keypoints
+    if keypoints is None:
+        return True
+    one, other = keypoints[first], keypoints[second]
+    if not (one[:, 2].any() and other[:, 2].any()):
+        return True
+    known = one[:, 2] > 0
+    near = np.abs(one[known, :2] - other[known, :2]).max(initial=0) <= slack
+    return bool(near) and bool((one[:, 2] == other[:, 2]).all())

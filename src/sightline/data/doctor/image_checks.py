@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.classes import Size
+from sightline.data.boxes import fit_boxes
 from sightline.data.findings import Finding, Findings
 from sightline.data.fit import why_unfit
 from sightline.data.image_header import IMAGE_SUFFIXES, read_frames, read_size
@@ -26,7 +27,7 @@ def check_headers(tables: Tables, found: NDArray[np.bool_], findings: Findings) 
 
     Returns:
         (M, 2) int32 (H, W) by which the annotations are to be judged: as annotated, or the file's where the annotation
-        has none; 0, 0 where nobody knows.
+        has none, or is another picture's and all boxes fit the file; 0, 0 where nobody knows.
     """
     sizes = tables.images.sizes.copy()
     order, first = tables.objects_by_image()
@@ -46,7 +47,12 @@ def check_headers(tables: Tables, found: NDArray[np.bool_], findings: Findings) 
             findings.extend([about_image(tables, row, "image-size-missing", "")])
         elif annotated != actual:
             boxes = tables.objects.boxes[order[first[row] : first[row + 1]]]
-            findings.extend([_difference(tables, row, annotated, actual, boxes)])
+            difference = _difference(tables, row, annotated, actual, boxes)
+            findings.extend([difference])
+            if difference.code == "image-size-differs":
+                limits = np.tile(np.asarray(actual), (len(boxes), 1))
+                fits = not any(cases.any() for cases in fit_boxes(boxes, limits).cases.values())
+                sizes[row] = actual if fits else 0
     return sizes
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sightline.data.box_conventions import SCALED, Reading
 from sightline.data.coco_masks import decode
 from sightline.data.doctor.box_checks import about
 from sightline.data.findings import Finding
-from sightline.data.mask_files import MASK_FILE
+from sightline.data.mask_files import MASK_FILE, read_labels
 from sightline.data.records import usable_segmentation
 from sightline.data.tables import Tables
 from sightline.errors import DataError
@@ -38,10 +39,15 @@ def check_masks(tables: Tables, reading: Reading) -> Iterator[Finding]:
     """
     objects = tables.objects
     rows = np.flatnonzero(objects.masked | objects.ignore)
+    picture = _Picture("")
     for row, text in zip(rows.tolist(), tables.details.each(objects.spans[rows]), strict=True):
         entry = json.loads(text)
         if MASK_FILE in entry:
-            continue  # label images are read pixel by pixel when they are used, and hold no crowds
+            if tables.form == "voc":  # other formats' label images are read with the set
+                path, value = entry[MASK_FILE]["path"], entry[MASK_FILE]["value"]
+                picture = picture if picture.path == path else _look_at(path)
+                yield from _about_value(tables, row, picture, value, reading)
+            continue
         segmentation = entry.get("segmentation")
         if tables.form == "coco" and entry.get("iscrowd") and not isinstance(segmentation, dict):
             what = "a crowd with polygons" if segmentation else "a crowd without a mask"
@@ -49,6 +55,35 @@ def check_masks(tables: Tables, reading: Reading) -> Iterator[Finding]:
         segmentation = usable_segmentation(segmentation)
         if segmentation is not None and reading.sizes[row].all() and reading.code not in SCALED:
             yield from _about_mask(tables, row, segmentation, reading)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A label image: its size (H, W) and values, or why it cannot be read."""
+
+    path: str
+    size: tuple[int, ...] = ()
+    values: frozenset[int] = frozenset()
+    damage: str = ""
+
+
+def _look_at(path: str) -> _Picture:
+    try:
+        labels = read_labels(path)
+    except DataError as error:
+        return _Picture(path, damage=error.what)
+    return _Picture(path, labels.shape, frozenset(np.unique(labels).tolist()))
+
+
+def _about_value(tables: Tables, row: int, picture: _Picture, value: int, reading: Reading) -> Iterator[Finding]:
+    size = tuple(reading.sizes[row].tolist())
+    if picture.damage:
+        yield about(tables, row, "mask-malformed", f"{picture.path}: {picture.damage}")
+    elif all(size) and picture.size != size:
+        what = f"{picture.path} has {list(picture.size)}, but the image has {list(size)} (H, W)"
+        yield about(tables, row, "mask-size-differs", what)
+    elif value not in picture.values:
+        yield about(tables, row, "mask-empty", f"no pixel of {picture.path} has the value {value}")
 
 
 def _about_mask(tables: Tables, row: int, segmentation: Any, reading: Reading) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from sightline.classes import Size
 from sightline.data.box_conventions import CONVENTIONS, SCALED
 from sightline.data.boxes import fit_boxes
 from sightline.data.coco_masks import decode, encode
+from sightline.data.mask_files import MASK_FILE
 from sightline.data.records import usable_segmentation
 
 _SAME_AREA = 1e-3
@@ -41,7 +42,9 @@ class MendedBoxes:
     cases: Mapping[str, NDArray[np.bool_]]
 
 
-def mend_boxes(boxes: Boxes, sizes: NDArray[np.int64], form: str, convention: str) -> MendedBoxes:
+def mend_boxes(
+    boxes: Boxes, sizes: NDArray[np.int64], form: str, convention: str, held: NDArray[np.bool_]
+) -> MendedBoxes:
     """Puts boxes right: read in another convention, corners in order, clipped.
 
     Args:
@@ -49,17 +52,18 @@ def mend_boxes(boxes: Boxes, sizes: NDArray[np.int64], form: str, convention: st
         sizes: (N, 2) (H, W) of the image of each.
         form: name of the format.
         convention: the finding that tells of another convention; empty without one.
+        held: (N,) boxes of which nobody knows the image's size: they are neither clipped nor dropped.
     """
     limits = sizes.astype(np.float64)
     read = CONVENTIONS[form][convention](boxes, limits) if convention else boxes.copy()
-    turned = (read[:, 2:] < read[:, :2]).any(axis=1)
+    turned = (read[:, 2:] < read[:, :2]).any(axis=1) & ~held
     ordered = np.concatenate([np.minimum(read[:, :2], read[:, 2:]), np.maximum(read[:, :2], read[:, 2:])], axis=1)
     read[turned] = ordered[turned]
     fitted = fit_boxes(read, sizes)
-    moved = fitted.cases["box-clipped"] | fitted.cases["box-on-border"]
+    moved = (fitted.cases["box-clipped"] | fitted.cases["box-on-border"]) & ~held
     read[moved] = np.clip(read, 0, limits[:, [1, 0, 1, 0]])[moved]
-    cases = {code: found for code, found in fitted.cases.items() if code != "box-reversed"}
-    return MendedBoxes(read, fitted.keep, cases | {"box-reversed": turned & fitted.keep})
+    cases = {code: found & ~held for code, found in fitted.cases.items() if code != "box-reversed"}
+    return MendedBoxes(read, fitted.keep | held, cases | {"box-reversed": turned & fitted.keep})
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +101,8 @@ def mend_entry(entry: Mapping[str, Any], case: Case) -> dict[str, Any]:
         mended["area"] = (x2 - x1) * (y2 - y1)
     if entry.get("segmentation") or "crowd-without-rle" in case.codes:
         mended["segmentation"] = _mask(entry.get("segmentation"), case)
+    if case.codes & {"mask-malformed", "mask-size-differs"}:
+        mended.pop(MASK_FILE, None)
     if entry.get("keypoints"):
         mended |= _keypoints(entry["keypoints"], case)
         if not mended["keypoints"]:

@@ -7,7 +7,7 @@ nothing of what was repaired.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sightline.classes import Size
 from sightline.data.box_conventions import CONVENTIONS
 from sightline.data.conversion import features
-from sightline.data.doctor.check import Checkup
+from sightline.data.doctor.check import Checkup, check_again
 from sightline.data.doctor.mending import Case, mend_boxes, mend_entry, without_infinities
 from sightline.data.finding_kinds import KINDS
 from sightline.data.findings import Finding
@@ -38,6 +38,10 @@ _OF_BOXES = frozenset({"box-clipped", "box-on-border", "box-no-area", "box-rever
 _OF_SPLITS = frozenset(code for codes in CONVENTIONS.values() for code in codes)
 _LOST_ANNOTATIONS = frozenset({"image-id-unknown", "class-unknown", "annotation-duplicate"})
 _LOST_ENTRIES = frozenset({"key-missing", "value-malformed", "number-not-finite"})
+_OF_IMAGES = frozenset({"image-missing", "image-damaged"})
+_ROUNDS = 6
+"""Checks and repairs at most: what one repair uncovers the next one cures."""
+
 _ENTRIES = ("annotations[", "object[", "line ")
 """How places of annotations begin."""
 
@@ -148,12 +152,16 @@ def repair(checkup: Checkup, out: Path, *, images: ImageMode = "copy") -> Repair
         OSError: the disk is full.
     """
     _require_clear(checkup)
-    by_code: dict[str, list[Finding]] = {}
-    for finding in checkup.findings:
-        by_code.setdefault(finding.code, []).append(finding)
-    patients = [_Patient(split, tables, by_code) for split, tables in checkup.splits.items()]
-    repaired = {patient.split: _repaired(patient) for patient in patients}
-    changes = list(_one_for_one(checkup)) + [change for patient in patients for change in patient.changes]
+    repaired, changes = checkup.splits, list[Change]()
+    for _ in range(_ROUNDS):
+        tables, more = _round(checkup if not changes else check_again(checkup, repaired))
+        if not more and changes:
+            break
+        repaired, changes = tables, changes + more
+        if not more:
+            break
+    changes = _each_once(changes)
+    _require_objects(checkup, repaired, changes)
     writer = writer_of(checkup.form)
     losses: Counter[str] = Counter()
     if not {writing.ANNOTATION_EXTRAS, writing.FLAGS} <= writer.carries:
@@ -163,8 +171,41 @@ def repair(checkup: Checkup, out: Path, *, images: ImageMode = "copy") -> Repair
     with whole_folder(out) as folder:
         output = Output(folder, images)
         writer.write(repaired, output)
-    once = {(change.code, change.what, change.place): change for change in reversed(changes)}
-    return Repair(tuple(reversed(once.values())), +(losses + output.losses))
+    return Repair(tuple(changes), +(losses + output.losses))
+
+
+def _round(checkup: Checkup) -> tuple[dict[str, Tables], list[Change]]:
+    """The splits after one repair of what a check found, and what was done."""
+    by_code: dict[str, list[Finding]] = {}
+    for finding in checkup.findings:
+        by_code.setdefault(finding.code, []).append(finding)
+    patients = [_Patient(split, tables, by_code) for split, tables in checkup.splits.items()]
+    repaired = {patient.split: _repaired(patient) for patient in patients}
+    return repaired, list(_one_for_one(checkup)) + [change for patient in patients for change in patient.changes]
+
+
+def _each_once(changes: Iterable[Change]) -> list[Change]:
+    """Changes without those that are told twice; an object that is lost for two reasons is lost once."""
+    once: dict[tuple[str, str, str], Change] = {}
+    lost: set[str] = set()
+    for change in changes:
+        place = change.place.partition("].")[0].removesuffix("]")
+        again = change.lost == 1 and place in lost and change.code not in _OF_IMAGES
+        if change.lost == 1 and change.code not in _OF_IMAGES:
+            lost.add(place)
+        once.setdefault((change.code, change.what, change.place), replace(change, lost=0) if again else change)
+    return list(once.values())
+
+
+def _require_objects(checkup: Checkup, repaired: Mapping[str, Tables], changes: Iterable[Change]) -> None:
+    """Raises where a split that had objects would have none."""
+    lost = Counter[str]()
+    for change in changes:
+        lost[change.split] += change.lost
+    for split, tables in repaired.items():
+        if not len(tables.objects) and (len(checkup.splits[split].objects) or lost[split]):
+            what = f"no object of split '{split}' would be left"
+            raise DataError(what, place=tables.source, cure="look at the findings")
 
 
 def _require_clear(checkup: Checkup) -> None:
@@ -177,9 +218,11 @@ def _require_clear(checkup: Checkup) -> None:
         if finding.code == "class-duplicate" and finding.where.endswith(".id"):
             raise DataError(f"cannot be repaired: {finding.what}", place=finding.place, cure=finding.kind.cure)
     for split, tables in checkup.splits.items():
-        if shifted and split not in shifted and _may_be_shifted(tables):
+        if shifted and split not in shifted and len(tables.objects):
+            also = "may be off by one too" if _may_be_shifted(tables) else "are not, so that the list may be incomplete"
             raise DataError(
-                f"cannot be repaired: class ids of split '{split}' may be off by one too, and nobody can tell",
+                f"cannot be repaired: class ids of split '{min(shifted)}' are off by one and those of split '{split}' "
+                f"{also}, and nobody can tell",
                 place=tables.source,
                 cure=KINDS["class-ids-off-by-one"].cure,
             )
@@ -206,7 +249,7 @@ def _one_for_one(checkup: Checkup) -> Iterable[Change]:
         by_reader = code != "image-listed-twice" or not finding.image
         if kind.repair and code not in _OF_BOXES and by_reader:
             lost = int(code in _LOST_ANNOTATIONS)
-            if code in ("image-missing", "image-damaged"):
+            if code in _OF_IMAGES:
                 lost = of_image.get(finding.image, 0)
             elif code in _LOST_ENTRIES:
                 lost = int(finding.where.startswith(_ENTRIES))
@@ -254,7 +297,10 @@ def _add_images(builder: TablesBuilder, patient: _Patient) -> dict[int, tuple[in
         name = str(Path(found).relative_to(tables.image_root)) if _is_below(found, tables.image_root) else found
         if "filename" in extra and found in named_otherwise:
             extra["filename"] = Path(found).name
-        kept[row] = builder.add_image(name, size=size, number=number, row=row, extra=extra), size
+        source = tables.images.sources[row] if len(tables.images.sources) else ""
+        place = int(tables.images.rows[row])
+        new = builder.add_image(name, size=size, source=source, number=number, row=place, extra=extra)
+        kept[row] = new, size
     return kept
 
 
@@ -278,7 +324,9 @@ def _add_objects(builder: TablesBuilder, patient: _Patient, kept: Mapping[int, t
     for image, (_, size) in kept.items():
         sizes[image], there[image] = size, True
     known = there[objects.images] & ~patient.about("annotation-duplicate")
-    mended = mend_boxes(objects.boxes, sizes[objects.images], tables.form, patient.convention)
+    others = {(finding.file, finding.where) for finding in patient.by_code.get("image-size-differs", ())}
+    held = np.asarray([tables.locate_image(row) in others for row in range(len(tables.images))], np.bool_)
+    mended = mend_boxes(objects.boxes, sizes[objects.images], tables.form, patient.convention, held[objects.images])
     for code, cases in mended.cases.items():
         patient.note(
             code, np.flatnonzero(cases & known).tolist(), lost=int(KINDS[code].repair == KINDS["box-no-area"].repair)
