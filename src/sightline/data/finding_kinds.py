@@ -148,6 +148,13 @@ _ALL = (
         "split anew with `sightline data split`",
     ),
     Kind(
+        "class-names-alike",
+        "warning",
+        "two class names that are probably one",
+        "another spelling, or a slip of the finger",
+        "give both the same name where they are one class",
+    ),
+    Kind(
         "class-unused",
         "note",
         "class without objects in any split",

@@ -25,7 +25,6 @@ from sightline.data.formats.coco import find_image_root
 from sightline.data.listing import Listing
 from sightline.data.records import Content, Index
 from sightline.data.strings import Strings
-from sightline.files import replace_atomically
 
 SMALLEST = 16 << 20
 """Bytes of an annotation file from which reading it again would take longer than looking into the cache is worth."""
@@ -104,7 +103,12 @@ def _save(place: Path, content: Content) -> None:
     }
     place.parent.mkdir(parents=True, exist_ok=True)
     packed = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-    replace_atomically(place, lambda beside: save_file(packed, beside, {"about": json.dumps(about)}))
+    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:  # without waiting for the disk: a cache that a crash damages is read as none
+        save_file(packed, beside, {"about": json.dumps(about)})
+        beside.replace(place)
+    finally:
+        beside.unlink(missing_ok=True)
     for old in sorted(place.parent.glob("*.safetensors"), key=_age)[_KEPT:]:
         old.unlink(missing_ok=True)
 

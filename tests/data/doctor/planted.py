@@ -13,8 +13,6 @@ Plant = Callable[[Bench, int], list[Place]]
 
 
 def _thing(code: str, box: Box) -> Plant:
-    """A box that is another."""
-
     def plant(bench: Bench, i: int) -> list[Place]:
         label, _ = bench.shots["train"][i].things[1]
         bench.shots["train"][i].things[1] = (label, box)
@@ -486,8 +484,7 @@ OF_ALL: dict[str, dict[str, Plant]] = {
             "boxes-are-pixels", lambda b: (b[0] * WIDTH, b[1] * HEIGHT, b[2] * WIDTH, b[3] * HEIGHT)
         ),
         "boxes-wrong-side": _all(
-            "boxes-wrong-side",
-            lambda b: (b[0] * WIDTH / HEIGHT, b[1] * HEIGHT / WIDTH, b[2] * WIDTH / HEIGHT, b[3] * HEIGHT / WIDTH),
+            "boxes-wrong-side", lambda b: tuple(np.multiply(b, (WIDTH / HEIGHT, HEIGHT / WIDTH) * 2).tolist())
         ),
         "boxes-are-corners": _all(
             "boxes-are-corners", lambda b: (b[0] - b[2] / 2, b[1] - b[3] / 2, b[0] + b[2] / 2, b[1] + b[3] / 2)
@@ -500,4 +497,3 @@ OF_ALL: dict[str, dict[str, Plant]] = {
         "boxes-are-normalised": _all("boxes-are-normalised", _sized),
     },
 }
-"""Defects of a whole split or set."""

@@ -57,7 +57,7 @@ def test_a_defect_is_found_where_it_is_and_nothing_else(tmp_path: Path, form: st
 
 
 def test_every_kind_is_planted() -> None:
-    assert {code for _, code in CASES} | {"file-not-image"} == set(KINDS)
+    assert {code for _, code in CASES} | {"file-not-image", "class-names-alike"} == set(KINDS)
 
 
 def test_a_finding_says_all_there_is_to_say(tmp_path: Path) -> None:

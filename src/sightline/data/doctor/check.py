@@ -12,6 +12,7 @@ import numpy as np
 
 from sightline.data.box_conventions import read_boxes
 from sightline.data.doctor import box_checks, image_checks, mask_checks
+from sightline.data.doctor.class_names import check_names
 from sightline.data.doctor.similar_images import Pair, find_similar, similar_findings
 from sightline.data.finding_kinds import KINDS, Severity
 from sightline.data.findings import Finding, Findings
@@ -164,7 +165,13 @@ def _counted_only(findings: Findings, split: str, layout: Layout) -> Iterable[Fi
 def _across(splits: Mapping[str, Tables], known: set[str], *, whole: bool) -> list[Finding]:
     """Findings that need more than one split; some need all."""
     found = list(image_checks.check_classes(splits, whole=whole)) + list(_in_two_splits(splits))
+    if not set(map(_form, splits.values())) & _WITHOUT_BOXES:
+        found += check_names(splits)
     return found + list(image_checks.check_unlisted(splits, known)) if whole else found
+
+
+def _form(tables: Tables) -> str:
+    return tables.form
 
 
 def _files(tables: Tables) -> dict[str, int]:

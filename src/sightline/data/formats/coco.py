@@ -293,7 +293,9 @@ def _look_up(values: NDArray[np.int64], ids: NDArray[np.int64]) -> tuple[NDArray
 
 def _shift(values: NDArray[np.int64], ids: NDArray[np.int64], path: Path, findings: Findings) -> int:
     """By how much all class ids are beside the listed ones: 1 or -1, which is noted; 0 where they are not."""
-    numbers, counts = np.unique(values, return_counts=True)
+    ordered = np.sort(values)
+    begins = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    numbers, counts = ordered[begins], np.diff(begins, append=len(ordered))
     used, listed = dict(zip(numbers.tolist(), counts.tolist(), strict=True)), {int(number) for number in ids}
     shift = shift_of(used, listed)
     if shift:
