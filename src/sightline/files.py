@@ -67,6 +67,16 @@ def require_outside(out: Path, source: Path) -> None:
         raise ConfigError(f"the set itself, {source}, is only read", place=out, cure="choose a folder outside of it")
 
 
+def cache_root() -> Path:
+    """The user's folder for what can be fetched or made again: ``sightline`` in ``$XDG_CACHE_HOME``, else ``~/.cache``.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "sightline"
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder that appears under its name only when all of it is written; a block that fails leaves nothing behind.

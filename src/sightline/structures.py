@@ -284,10 +284,6 @@ class ImageBatch:
         """The same batch on another device."""
         return ImageBatch(self.images.to(device), self.sizes, self.original_sizes, self.offsets)
 
-    def with_images(self, images: Tensor) -> "ImageBatch":
-        """The same geometry around other pixels of the same shape (another dtype or memory format, say)."""
-        return ImageBatch(images, self.sizes, self.original_sizes, self.offsets)
-
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from sightline.data.coco_masks import decode, encode
-from sightline.data.mask_files import MASK_FILE, label_images, read_labels, with_mask
+from sightline.data.mask_files import MASK_FILE, read_labels, with_mask
 from sightline.errors import DataError
 
 MASKS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda size: arrays(np.bool_, size))
@@ -101,9 +101,3 @@ def test_a_label_image_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -
     with pytest.raises(DataError) as raised:
         with_mask({MASK_FILE: {"path": str(path), "value": 1}})
     assert raised.value.place == str(path)
-
-
-def test_label_images_by_stem(tmp_path: Path) -> None:
-    for name in ("b.png", "a.b.png", "c.jpg"):
-        (tmp_path / name).touch()
-    assert label_images(tmp_path) == {"a.b": tmp_path / "a.b.png", "b": tmp_path / "b.png"}

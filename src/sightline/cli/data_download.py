@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli import options
+from sightline.cli.datasets import say
 from sightline.cli.output import counter, show_json, show_table
 from sightline.errors import ConfigError
 
@@ -38,16 +39,12 @@ def download_command(
     entry = find_entry(name)
     print(f"{entry.title}. Licence: {entry.licence.text} ({entry.licence.url})", file=sys.stderr)
     with counter(f"downloading {entry.name}") as progress:
-        folder = install(entry.name, root=out, progress=progress, say=_say)
+        folder = install(entry.name, root=out, progress=progress, say=say)
     if as_json:
         show_json({"folder": str(folder), **_described(entry)})
     else:
         counts = ", ".join(f"{count} {split}" for split, count in entry.images.items())
         print(f"{folder}: {counts} images{f'; {entry.note}' if entry.note else ''}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _list(out: Path | None, as_json: bool) -> None:

@@ -72,14 +72,12 @@ def _read(data: Path, splits: tuple[str, ...]) -> dict[str, Any]:
     from sightline.data.findings import Findings
     from sightline.data.formats.layouts import recognise
 
-    readers = recognise(data).readers
-    for split in splits:
-        if split not in readers:
-            raise DataError(f"no split '{split}'", place=data, cure=f"the splits there are: {', '.join(readers)}")
+    layout = recognise(data)
+    layout.require(splits, data)
     tables = {}
-    for name in splits or readers:
+    for name in splits or layout.readers:
         findings = Findings()
-        tables[name] = readers[name](findings)
+        tables[name] = layout.readers[name](findings)
         show_findings(findings.by_title(), name)
     return tables
 

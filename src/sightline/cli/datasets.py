@@ -15,8 +15,9 @@ def find_data(text: str) -> Path:
     from sightline.data.catalogue.install import resolve_data
 
     with counter("downloading") as progress:
-        return resolve_data(text, progress=progress, say=_say)
+        return resolve_data(text, progress=progress, say=say)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """A line for the person, on standard error."""
     print(line, file=sys.stderr)

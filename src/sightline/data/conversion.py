@@ -22,7 +22,7 @@ from sightline.data.formats.writers import WRITERS, Format
 from sightline.data.formats.writing import ImageMode, Output
 from sightline.data.records import require_fitting_images, usable_sizes
 from sightline.data.tables import Tables
-from sightline.errors import ConfigError, DataError
+from sightline.errors import ConfigError
 from sightline.files import require_outside, whole_folder
 
 _IMAGE_KEYS = frozenset({"id", "file_name", "height", "width", "filename"})
@@ -65,10 +65,7 @@ def read_splits(path: Path, names: tuple[str, ...] = ()) -> tuple[str, dict[str,
         DataError: nothing to recognise, no such split, or annotations that cannot be used.
     """
     layout = recognise(path)
-    unknown = [name for name in names if name not in layout.readers]
-    if unknown:
-        known = ", ".join(layout.readers)
-        raise DataError(f"no split '{unknown[0]}'", place=path, cure=f"the splits there are: {known}")
+    layout.require(names, path)
     tables = {}
     for name in names or layout.readers:
         findings = Findings()

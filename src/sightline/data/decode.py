@@ -1,10 +1,9 @@
 """The one way from an image file to pixels; training, evaluation, prediction and the web page all come through here.
 
-Pillow decodes. What comes out is always (3, H, W) uint8 RGB with the EXIF orientation applied; ``pixels.py`` says how
-each colour mode becomes that. Of an animation, or a file of several pages, the first frame is read, and the result
-says so. A damaged file is an error, or what is left of it where the caller asks for that (``salvage.py``).
-
-Pillow decodes, except for plain JPEGs, which nearly all photographs are (``jpeg.py``).
+Pillow decodes, except for plain JPEGs, which nearly all photographs are (``jpeg.py``). What comes out is always
+(3, H, W) uint8 RGB with the EXIF orientation applied; ``pixels.py`` says how each colour mode becomes that. Of an
+animation, or a file of several pages, the first frame is read, and the result says so. A damaged file is an error, or
+what is left of it where the caller asks for that (``salvage.py``).
 """
 
 from dataclasses import dataclass

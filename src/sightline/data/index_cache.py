@@ -25,6 +25,7 @@ from sightline.data.formats.coco import find_image_root
 from sightline.data.listing import Listing
 from sightline.data.records import Content, Index
 from sightline.data.strings import Strings
+from sightline.files import cache_root
 
 SMALLEST = 16 << 20
 """Bytes of an annotation file from which reading it again would take longer than looking into the cache is worth."""
@@ -40,10 +41,7 @@ _COLUMNS = ("image_ids", "sizes", "first", "boxes", "labels", "ignore", "areas",
 def cache_folder() -> Path:
     """Where indices are kept."""
     own = os.environ.get(CACHE_VARIABLE)
-    if own:
-        return Path(own) / "index"
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "sightline" / "index"
+    return (Path(own) if own else cache_root()) / "index"
 
 
 def cached(source: Path, read: Callable[[], Content]) -> Content:

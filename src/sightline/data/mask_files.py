@@ -73,8 +73,3 @@ def with_mask(entry: dict[str, Any]) -> dict[str, Any]:
     labels = read_labels(place["path"])
     rest = {key: value for key, value in entry.items() if key != MASK_FILE}
     return rest | {"segmentation": encode(labels == place["value"])}
-
-
-def label_images(folder: Path) -> dict[str, Path]:
-    """The label images of a folder by stem."""
-    return {path.stem: path for path in sorted(folder.glob("*.png"))}

@@ -43,10 +43,7 @@ def open_split(path: str | Path, split: str = "train") -> OpenedSplit:
     layout = recognise(path)
     if path.is_file() and len(layout.readers) == 1:
         split = next(iter(layout.readers))
-    if split not in layout.readers:
-        there = f"the splits there are: {', '.join(layout.readers)}"
-        only = "; `sightline data split` divides a set into train, val and test" if len(layout.readers) == 1 else ""
-        raise DataError(f"no split '{split}'", place=path, cure=there + only)
+    layout.require([split], path)
     source = layout.sources.get(split)
     content = _read(layout, split) if source is None else cached(source, partial(_read, layout, split))
     if not len(content.index.image_ids):

@@ -49,12 +49,12 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The image (3, H, W) as it is to be seen (EXIF 2.32, tag 0x0112): 5 to 8 are transposed first, then mirrored."""
+    """A picture (..., H, W) as it is to be seen (EXIF 2.32, tag 0x0112): 5 to 8 are transposed first, then mirrored."""
     if orientation == 1:
         return pixels
     if orientation >= 5:
-        pixels = pixels.transpose(0, 2, 1)
-    mirrored = {2: (2,), 3: (1, 2), 4: (1,), 5: (), 6: (2,), 7: (1, 2), 8: (1,)}[orientation]
+        pixels = pixels.swapaxes(-1, -2)
+    mirrored = {2: (-1,), 3: (-2, -1), 4: (-2,), 5: (), 6: (-1,), 7: (-2, -1), 8: (-2,)}[orientation]
     return np.ascontiguousarray(np.flip(pixels, mirrored))
 
 

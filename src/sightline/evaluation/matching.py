@@ -15,15 +15,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from sightline.evaluation.coco import DETECTIONS_PER_IMAGE
+from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth, first_rows, found_of, truth_of
 from sightline.structures import Detections, Target
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +44,6 @@ class Matches:
         return self.counted & (self.object_of >= 0)
 
 
-@dataclass(frozen=True, eq=False)
-class _Objects:
-    """Detections or objects of all images in one table, image after image."""
-
-    group: Ints  # image * classes + label
-    boxes: Floats
-    first: Ints  # row at which each image starts
-
-
 def match(targets: Sequence[Target], detections: Sequence[Detections], iou: float = 0.5) -> tuple[Matches, ...]:
     """The matches of each image.
 
@@ -69,36 +55,54 @@ def match(targets: Sequence[Target], detections: Sequence[Detections], iou: floa
     Raises:
         ValueError: lists of different lengths.
     """
-    if len(targets) != len(detections):
-        raise ValueError(f"{len(targets)} targets but detections of {len(detections)} images")
-    labels = [item.labels for item in targets] + [item.labels for item in detections]
-    classes = 1 + max((int(each.max()) for each in labels if len(each)), default=0)
-    objects, found = _table(targets, classes), _table(detections, classes)
-    ignored: Bools = np.concatenate([np.zeros(0, np.bool_), *(target.ignore.cpu().numpy() for target in targets)])
-    rank = _rank_in_group(found.group)
-    chosen, overlap = _greedy(*_pairs(found, objects, ignored, rank, iou), rank, ignored)
-    to_ignored = (chosen >= 0) & ignored[chosen] if len(ignored) else np.zeros(len(chosen), np.bool_)
-    counted = (rank < DETECTIONS_PER_IMAGE) & ~to_ignored
-    found_objects = np.zeros(len(ignored), np.bool_)
-    found_objects[chosen[(chosen >= 0) & counted]] = True
+    truth, found = truth_of(targets), found_of(detections)
+    whole = match_columns(truth, found, iou)
     return tuple(
         Matches(
-            np.where(chosen[rows] >= 0, chosen[rows] - first, -1), overlap[rows], counted[rows], found_objects[owned]
+            np.where(whole.object_of[rows] >= 0, whole.object_of[rows] - owned.start, -1),
+            whole.overlap[rows],
+            whole.counted[rows],
+            whole.found[owned],
         )
-        for rows, owned, first in zip(_slices(found.first), _slices(objects.first), objects.first, strict=False)
+        for rows, owned in zip(_slices(first_rows(found)), _slices(first_rows(truth)), strict=True)
     )
 
 
-def _table(items: Sequence[Target] | Sequence[Detections], classes: int) -> _Objects:
-    counts = [len(item) for item in items]
-    labels = torch.cat([torch.zeros(0, dtype=torch.int64), *(item.labels.cpu() for item in items)]).numpy()
-    boxes = torch.cat([torch.zeros(0, 4), *(item.boxes.cpu() for item in items)]).numpy().astype(np.float64)
-    images = np.repeat(np.arange(len(items)), counts)
-    return _Objects(images * classes + labels, boxes, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+def match_columns(truth: Truth, found: Found, iou: float = 0.5) -> Matches:
+    """The matches of a whole split; ``object_of`` holds rows of ``truth``.
+
+    Args:
+        truth: the objects.
+        found: the detections, of the same images.
+        iou: least overlap of a match, in 0..1.
+
+    Raises:
+        ValueError: columns of different numbers of images.
+    """
+    if truth.count != found.count:
+        raise ValueError(f"{truth.count} targets but detections of {found.count} images")
+    classes = 1 + max((int(labels.max()) for labels in (truth.labels, found.labels) if len(labels)), default=0)
+    objects = _Boxes(truth.images * classes + truth.labels, truth.boxes)
+    boxes = _Boxes(found.images * classes + found.labels, found.boxes)
+    rank = _rank_in_group(boxes.group)
+    chosen, overlap = _greedy(*_pairs(boxes, objects, truth.ignore, rank, iou), rank, truth.ignore)
+    to_ignored = (chosen >= 0) & truth.ignore[chosen] if len(truth) else np.zeros(len(chosen), np.bool_)
+    counted = (rank < DETECTIONS_PER_IMAGE) & ~to_ignored
+    found_objects = np.zeros(len(truth), np.bool_)
+    found_objects[chosen[(chosen >= 0) & counted]] = True
+    return Matches(chosen, overlap, counted, found_objects)
+
+
+@dataclass(frozen=True, eq=False)
+class _Boxes:
+    """Detections or objects of all images in one table, image after image."""
+
+    group: Ints  # image * classes + label
+    boxes: Floats
 
 
 def _slices(first: Ints) -> list[slice]:
-    return [slice(start, stop) for start, stop in pairwise(first)]
+    return [slice(int(start), int(stop)) for start, stop in pairwise(first)]
 
 
 def _rank_in_group(group: Ints) -> Ints:
@@ -110,7 +114,7 @@ def _rank_in_group(group: Ints) -> Ints:
     return rank
 
 
-def _pairs(found: _Objects, objects: _Objects, ignored: Bools, rank: Ints, iou: float) -> tuple[Ints, Ints, Floats]:
+def _pairs(found: _Boxes, objects: _Boxes, ignored: Bools, rank: Ints, iou: float) -> tuple[Ints, Ints, Floats]:
     """Detection, object and overlap of every pair in one image and class that overlaps enough."""
     by_group = np.argsort(objects.group, kind="stable")
     groups = objects.group[by_group]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sightline.data.catalogue.entries import Entry
 from sightline.errors import ConfigError, DataError
+from sightline.files import cache_root
 
 FOLDER_VARIABLE = "SIGHTLINE_DATASETS"
 MARK = ".sightline.json"
@@ -25,8 +26,7 @@ def datasets_folder() -> Path:
         except RuntimeError as error:
             place = f"environment variable {FOLDER_VARIABLE}"
             raise ConfigError(f"{named!r} names no folder ({error})", place=place, cure="give a whole path") from error
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "sightline" / "datasets"
+    return cache_root() / "datasets"
 
 
 def is_installed(entry: Entry, folder: Path) -> bool:

@@ -86,10 +86,7 @@ def check(
         DataError: nothing to recognise, or no such split.
     """
     layout = recognise(path)
-    unknown = [name for name in splits if name not in layout.readers]
-    if unknown:
-        known = ", ".join(layout.readers)
-        raise DataError(f"no split '{unknown[0]}'", place=path, cure=f"the splits there are: {known}")
+    layout.require(splits, path)
     tables: dict[str, Tables] = {}
     listed: list[Finding] = []
     for split in splits or layout.readers:

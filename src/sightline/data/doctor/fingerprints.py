@@ -22,7 +22,7 @@ from PIL import Image
 
 from sightline.classes import Size
 from sightline.data.image_header import opened
-from sightline.data.pixels import orientation_of, rgb
+from sightline.data.pixels import orientation_of, rgb, upright
 
 SIDE = 32
 """Sides of the grey picture."""
@@ -71,7 +71,7 @@ def fingerprint(path: Path) -> Fingerprint:
             grey = Image.fromarray(np.tensordot(_LUMA, rgb(image, path), 1).astype(np.uint8))
         luma = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
     size = (width, height) if orientation >= 5 else (height, width)
-    return Fingerprint(digest, size, np.ascontiguousarray(_upright(luma, orientation)))
+    return Fingerprint(digest, size, upright(luma, orientation))
 
 
 def pixel_digest(path: Path) -> bytes:
@@ -82,16 +82,8 @@ def pixel_digest(path: Path) -> bytes:
     """
     with opened(path) as image:
         image.load()
-        pixels = np.ascontiguousarray(_upright(rgb(image, path), orientation_of(image)))
+        pixels = upright(rgb(image, path), orientation_of(image))
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-
-
-def _upright(pixels: NDArray[_Scalar], orientation: int) -> NDArray[_Scalar]:
-    """A picture (..., H, W) as it is to be seen (EXIF 2.32, tag 0x0112): 5 to 8 are transposed first, then mirrored."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(-1, -2)
-    mirrored = {2: (-1,), 3: (-2, -1), 4: (-2,), 6: (-1,), 7: (-2, -1), 8: (-2,)}.get(orientation, ())
-    return np.flip(pixels, mirrored)
 
 
 def search_vectors(luma: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

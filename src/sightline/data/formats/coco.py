@@ -112,10 +112,8 @@ def find_image_root(json_path: Path, first: str | None) -> Path:
 
     Args:
         json_path: the annotation file.
-        first: name of the first image; None where there are none.
-
-    Raises:
-        DataError: it is in none of them.
+        first: name of the first image; None where there are none. Where it is in none of them, the first place that is
+            a folder has to do.
     """
     folder = json_path.parent
     base = folder.parent if folder.name == "annotations" else folder

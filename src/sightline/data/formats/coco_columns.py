@@ -47,22 +47,8 @@ class _Runs(msgspec.Struct, gc=False):
     counts: str | list[_Id]
 
 
-class _Annotation(msgspec.Struct, gc=False):
-    """All of an annotation is looked at."""
-
-    image_id: _Id
-    category_id: _Id
-    bbox: tuple[float, float, float, float]
-    id: _Id | None = None
-    area: float | None = None
-    iscrowd: Literal[0, 1] | None = None
-    difficult: int | bool | None = None
-    segmentation: list[list[float]] | _Runs | None = None
-    keypoints: list[float] | None = None
-
-
 class _Unmasked(msgspec.Struct, gc=False):
-    """The same, but masks are passed over: they are looked at when somebody asks for them."""
+    """An annotation whose mask is passed over: it is looked at when somebody asks for it."""
 
     image_id: _Id
     category_id: _Id
@@ -73,6 +59,12 @@ class _Unmasked(msgspec.Struct, gc=False):
     difficult: int | bool | None = None
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
     keypoints: list[float] | None = None
+
+
+class _Annotation(_Unmasked, gc=False):
+    """All of an annotation is looked at."""
+
+    segmentation: list[list[float]] | _Runs | None = None  # type: ignore[assignment]  # the text, or what it holds
 
 
 _NOTHING = frozenset({b"null", b"[]"})

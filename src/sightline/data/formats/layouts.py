@@ -39,6 +39,24 @@ class Layout:
     readers: Mapping[str, Reader]
     sources: Mapping[str, Path] = field(default_factory=dict)
 
+    def require(self, splits: Iterable[str], place: Path) -> None:
+        """Refuses names of splits that are not there.
+
+        Args:
+            splits: the names.
+            place: what was given as the set, for the message.
+
+        Raises:
+            DataError: names the first, and the splits that there are.
+        """
+        for split in splits:
+            if split not in self.readers:
+                there = f"the splits there are: {', '.join(self.readers)}"
+                only = (
+                    "; `sightline data split` divides a set into train, val and test" if len(self.readers) == 1 else ""
+                )
+                raise DataError(f"no split '{split}'", place=place, cure=there + only)
+
 
 def recognise(path: Path) -> Layout:
     """The format and splits of what lies at a path.

@@ -23,13 +23,11 @@ from numpy.typing import NDArray
 
 from sightline.classes import Size
 from sightline.data.findings import Findings
+from sightline.data.formats.label_images import VOID
 from sightline.data.image_header import IMAGE_SUFFIXES, read_size
 from sightline.data.mask_files import MASK_FILE, read_labels
 from sightline.data.tables import Tables, TablesBuilder
 from sightline.errors import DataError
-
-VOID = 255
-"""The value of pixels without a class, unless a list of classes names it otherwise."""
 
 VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
 """Classes, in lower case, that stand for pixels without a class."""

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.formats import writing
-from sightline.data.formats.label_images import mask_of, plain_entry, size_of, write_labels
-from sightline.data.formats.masks import CLASSES_FILE, MOST, VALUE, VOID, VOID_NAMES
+from sightline.data.formats.label_images import VOID, mask_of, plain_entry, size_of, write_labels
+from sightline.data.formats.masks import CLASSES_FILE, MOST, VALUE, VOID_NAMES
 from sightline.data.formats.stems import Stems
 from sightline.data.formats.writing import Output, image_name
 from sightline.data.tables import Tables

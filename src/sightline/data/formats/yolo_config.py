@@ -23,7 +23,9 @@ from sightline.errors import DataError
 
 _NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 _SPLITS = ("train", "val", "valid", "test")
-_OTHER_KEYS = frozenset({"path", "names", "nc", "kpt_shape", "kpt_names", "flip_idx", "download", "channels"})
+OTHER_KEYS = frozenset({"path", "names", "nc", "kpt_shape", "kpt_names", "flip_idx", "download", "channels"})
+"""Keys of data.yaml that are no splits."""
+
 _CLASS_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
 _LARGEST = 4_000_000
 """Bytes of a YAML file beyond which it is no description of a set."""
@@ -90,7 +92,7 @@ def _yaml_files(folder: Path) -> list[Path]:
 def _describes(content: Any) -> bool:
     if not isinstance(content, Mapping) or not ("names" in content or "nc" in content):
         return False
-    others = (value for key, value in content.items() if key not in _OTHER_KEYS and isinstance(value, str))
+    others = (value for key, value in content.items() if key not in OTHER_KEYS and isinstance(value, str))
     return any(content.get(split) for split in _SPLITS) or any("images" in Path(value).parts for value in others)
 
 
@@ -148,7 +150,7 @@ def _splits(path: Path, content: Mapping[str, Any], base: Path) -> dict[str, tup
         if (
             not value
             or not isinstance(key, str)
-            or key in _OTHER_KEYS
+            or key in OTHER_KEYS
             or not (is_named or isinstance(value, str | list))
         ):
             continue

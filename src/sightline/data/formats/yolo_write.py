@@ -28,6 +28,7 @@ from sightline.data.formats import writing
 from sightline.data.formats.label_images import mask_of, plain_entry, size_of
 from sightline.data.formats.stems import Stems
 from sightline.data.formats.writing import Output, image_name
+from sightline.data.formats.yolo_config import OTHER_KEYS
 from sightline.data.outlines import Polygon, clip, join, outlines
 from sightline.data.records import usable_segmentation
 from sightline.data.tables import Tables
@@ -53,7 +54,6 @@ NO_KEYPOINTS = "keypoints left out"
 MOVED_BOX = "box replaced by the extent of its mask"
 OUTSIDE_POINT = "keypoint outside the image written as not labelled"
 
-_KEYS = frozenset({"path", "names", "nc", "kpt_shape", "kpt_names", "flip_idx", "download", "channels"})
 _FARTHEST = 1e9
 """Pixels beyond which a polygon's point is no point; NaN is none either."""
 
@@ -75,7 +75,7 @@ def write(splits: Mapping[str, Tables], output: Output, *, task: Task = "auto") 
         OSError: the disk is full or the folder cannot be written.
     """
     for split in splits:
-        if split in _KEYS or split in ("", ".", "..") or "/" in split or "\\" in split:
+        if split in OTHER_KEYS or split in ("", ".", "..") or "/" in split or "\\" in split:
             raise DataError(f"a YOLO set cannot have a split of the name {split!r}", cure="give it another name")
     names = tuple(dict.fromkeys(str(c["name"]) for tables in splits.values() for c in tables.categories))
     keypoints = max((tables.keypoint_names for tables in splits.values()), key=len, default=())

@@ -11,8 +11,6 @@ Here is what others call: one picture as a sample, and a whole set as a COCO fol
 
 import json
 import multiprocessing
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +27,7 @@ from sightline.data.scenes.files import Written, write_chunk
 from sightline.data.scenes.render import render
 from sightline.data.scenes.shapes import CLASS_NAMES, KEYPOINT_NAMES
 from sightline.errors import ConfigError, SightlineError
+from sightline.files import whole_folder
 from sightline.structures import Sample, Target
 
 __all__ = ["CLASS_NAMES", "KEYPOINT_NAMES", "ScenesConfig", "make_sample", "write_scenes"]
@@ -93,13 +92,8 @@ def write_scenes(config: ScenesConfig, folder: Path, *, workers: int = 0, progre
         raise ConfigError("there is something at this place already", place=folder, cure="give a new folder")
     if workers < 0:
         raise ConfigError(f"workers is {workers}", cure="give 0 or more workers")
-    partial_folder = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial_folder.mkdir(parents=True)
-    try:
-        _write_all(config, partial_folder, workers, progress)
-        partial_folder.rename(folder)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
+    with whole_folder(folder) as beside:
+        _write_all(config, beside, workers, progress)
     return folder
 
 
