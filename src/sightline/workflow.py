@@ -24,7 +24,8 @@ from sightline.data.dataset import splits as splits_of
 from sightline.data.screening import screened
 from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.cost import Cost, measure_cost
-from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate, save_predictions
+from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate
+from sightline.evaluation.results import save_results
 from sightline.files import write_atomically
 from sightline.report.gallery import gallery
 from sightline.report.html import ReportData, write_report
@@ -280,7 +281,7 @@ def write_judgement(
     """
     evaluation, data = judgement.evaluation, judgement.data
     write_atomically(folder / METRICS_FILE, json.dumps(judgement.to_dict(), indent=2) + "\n")
-    save_predictions(folder / PREDICTIONS_FILE, evaluation.detections, data)
+    save_results(folder / PREDICTIONS_FILE, evaluation.found, evaluation.image_ids, evaluation.classes)
     report = ReportData(
         title=title,
         config=config,

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from sightline.evaluation.columns import found_of, truth_of
 from sightline.evaluation.curves import exact_curve, operating_point, operating_points
-from sightline.evaluation.matching import match
+from sightline.evaluation.matching import match_columns
 from sightline.structures import Classes, Detections, Target
 
 
@@ -44,14 +45,15 @@ def test_classes_have_their_own_points_and_ignored_detections_do_not_count():
     boxes = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 90, 50]])
     target = Target(boxes, torch.tensor([0, 1, 1]), (100, 100), torch.tensor([False, False, True]))
     detections = Detections(boxes[[2, 0, 1]], torch.tensor([0.9, 0.8, 0.4]), torch.tensor([1, 0, 1]), (100, 100))
-    matches = match([target], [detections])
-    overall, (first, second) = operating_points([target], [detections], matches, Classes(("a", "b")))
+    truth, found = truth_of([target]), found_of([detections])
+    overall, (first, second) = operating_points(truth, found, match_columns(truth, found), Classes(("a", "b")))
     assert (first.threshold, first.f1) == (pytest.approx(0.8), 1.0)
     assert (second.threshold, second.f1) == (pytest.approx(0.4), 1.0)
     assert (overall.threshold, overall.precision, overall.recall) == (pytest.approx(0.4), 1.0, 1.0)
 
 
 def test_a_data_set_without_images_has_no_points():
-    overall, per_class = operating_points([], [], (), Classes(("a",)))
+    truth, found = truth_of([]), found_of([])
+    overall, per_class = operating_points(truth, found, match_columns(truth, found), Classes(("a",)))
     assert math.isnan(overall.f1)
     assert math.isnan(per_class[0].f1)

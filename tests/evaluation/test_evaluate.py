@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from sightline.contract import System
+from sightline.data.segmentation import decode_segmentation
 from sightline.errors import ConfigError, DataError
-from sightline.evaluation.evaluate import evaluate, judge, predict_dataset, save_predictions
+from sightline.evaluation.columns import found_of
+from sightline.evaluation.evaluate import evaluate, judge, predict_dataset
+from sightline.evaluation.results import save_results
 from sightline.structures import Classes, Detections, Sample, Target
 
 CLASSES = Classes(("cat", "dog"), ids=(17, 3))
@@ -102,7 +105,9 @@ def test_evaluation_is_right_and_goes_into_json():
     assert evaluation.result.ap == pytest.approx(1.0)
     assert evaluation.image_ids == (100, 99, 98, 97, 96)
     assert evaluation.seconds_per_image > 0
-    assert evaluation.targets[0].masks is None
+    assert [target.size for target in evaluation.targets] == SIZES
+    assert [found.scores.tolist() for found in evaluation.detections] == [[pytest.approx(0.9)]] * 5
+    assert [matches.object_of.tolist() for matches in evaluation.matches] == [[0]] * 5
     assert evaluation.operating_point.f1 == 1.0
     content = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
     assert content["metrics"]["AP"] == pytest.approx(1.0)
@@ -132,17 +137,26 @@ def test_impossible_options_are_refused(options):
 
 
 def test_predictions_are_written_as_coco_results(tmp_path):
-    data = Images()
-    results = predict_dataset(Oracle(), data)
-    save_predictions(tmp_path / "predictions.json", results, data)
+    found = found_of(predict_dataset(Oracle(), Images()))
+    save_results(tmp_path / "predictions.json", found, (100, 99, 98, 97, 96), CLASSES)
     rows = json.loads((tmp_path / "predictions.json").read_text())
     assert [row["image_id"] for row in rows] == [100, 99, 98, 97, 96]
     assert [row["category_id"] for row in rows] == [17, 3, 17, 3, 17]
     assert rows[0]["bbox"] == [1, 1, 18, 8]
     assert rows[0]["score"] == pytest.approx(0.9)
-    with pytest.raises(ValueError, match=r"shorter|longer"):
-        save_predictions(tmp_path / "other.json", results[:1], data)
+    with pytest.raises(ValueError, match="5 images, but 1"):
+        save_results(tmp_path / "other.json", found, (100,), CLASSES)
     assert not (tmp_path / "other.json").exists()
+
+
+def test_masks_and_keypoints_are_written_with_the_boxes(tmp_path):
+    masks, points = torch.zeros(1, 10, 20).bool(), torch.tensor([[[3.0, 4, 0.5], [5, 6, 0.25]]])
+    masks[0, 2:4, 5:9] = True
+    box, image = torch.tensor([[5.0, 2, 9, 4]]), (torch.tensor([0.5]), torch.tensor([1]), (10, 20))
+    save_results(tmp_path / "r.json", found_of([Detections(box, *image, masks, points)]), (7,), CLASSES)
+    (row,) = json.loads((tmp_path / "r.json").read_text())
+    assert row["keypoints"] == [3, 4, 0.5, 5, 6, 0.25]
+    assert decode_segmentation(row["segmentation"], (10, 20)).equal(masks[0])
 
 
 def test_detections_of_elsewhere_can_be_judged():

@@ -57,13 +57,12 @@ class Images:
         return Target(boxes, torch.tensor([0, len(self.classes) - 1]), (height, width))
 
 
-def judged(data, right):
+def judged(data, right, scores=(0.9, 0.8)):
     """Detections that are right for the first ``right[i]`` objects of each image, and wrong for the rest."""
     detections = []
     for index, count in enumerate(right):
         target = data.target(index)
         boxes = target.boxes.clone()
         boxes[count:] = torch.tensor([0.0, 0, 9, 9])
-        scores = torch.tensor([0.9, 0.8])
-        detections.append(Detections(boxes, scores, target.labels, target.size))
+        detections.append(Detections(boxes, torch.tensor(scores), target.labels, target.size))
     return judge(detections, data)

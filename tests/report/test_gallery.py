@@ -1,7 +1,6 @@
 from io import BytesIO
 
 import pytest
-import torch
 from PIL import Image
 from report_fabricated import Images, judged
 
@@ -70,7 +69,5 @@ def test_missed_objects_and_wrong_detections_have_broken_lines(monkeypatch):
     # The threshold is 0.9, so the wrong second detection is not shown.
     assert calls == [(["cat", "dog"], [False, True]), (["cat"], [False])]
     calls.clear()
-    evaluation = judged(data, [1])
-    evaluation.detections[0].scores.copy_(torch.tensor([0.9, 0.9]))
-    gallery(evaluation, data)
+    gallery(judged(data, [1], scores=(0.9, 0.9)), data)
     assert calls[1] == (["cat", "dog"], [False, True])

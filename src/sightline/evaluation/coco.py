@@ -10,16 +10,16 @@ Departures: a number that COCO gives as -1 (no object to find) is NaN here, and 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hotcoco
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from sightline.structures import Classes, Detections, Target
+from sightline.classes import Classes
+from sightline.evaluation.columns import Floats, Found, Ints, Truth, found_of, truth_of, xywh
 
-Floats = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from sightline.structures import Detections, Target
 
 METRIC_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """The twelve numbers in the order in which COCO prints them."""
@@ -113,8 +113,8 @@ def none_if_nan(value: float) -> float | None:
 
 
 def coco_evaluate(
-    targets: Sequence[Target],
-    detections: Sequence[Detections],
+    targets: "Sequence[Target]",
+    detections: "Sequence[Detections]",
     classes: Classes,
     image_ids: Sequence[int] | None = None,
 ) -> CocoResult:
@@ -133,15 +133,30 @@ def coco_evaluate(
     Raises:
         ValueError: lists of different lengths, repeated image ids, or a label that ``classes`` does not have.
     """
-    order = _image_order(len(targets), len(detections), image_ids)
-    truth = _truth_columns(targets, order)
-    found = _detection_columns(detections, order)
-    for owner, labels in (("target", truth.labels), ("detection", found[:, 6] - 1)):
+    return evaluate_columns(truth_of(targets), found_of(detections), classes, image_ids)
+
+
+def evaluate_columns(
+    truth: Truth, found: Found, classes: Classes, image_ids: Sequence[int] | Ints | None = None
+) -> CocoResult:
+    """COCO's evaluation of the detections of a split, as :func:`coco_evaluate`.
+
+    Args:
+        truth: the objects.
+        found: the detections, of the same images.
+        classes: what the labels mean.
+        image_ids: as for :func:`coco_evaluate`.
+
+    Raises:
+        ValueError: as :func:`coco_evaluate`.
+    """
+    order = _image_order(truth.count, found.count, image_ids)
+    for owner, labels in (("target", truth.labels), ("detection", found.labels)):
         if len(labels) and labels.max() >= len(classes):
             raise ValueError(f"a {owner} has label {int(labels.max())}, but there are {len(classes)} classes")
-    stats, arrays = _run(truth, found, len(targets), len(classes))
-    objects = np.bincount(truth.labels[~truth.crowd], minlength=len(classes))
-    counts = np.bincount(found[:, 6].astype(np.int64) - 1, minlength=len(classes))
+    stats, arrays = _run(truth, found, order, len(classes))
+    objects = np.bincount(truth.labels[~truth.ignore], minlength=len(classes))
+    counts = np.bincount(found.labels, minlength=len(classes))
     numbers: dict[str, Any] = dict(zip(_FIELDS, stats, strict=True))
     return CocoResult(
         **numbers,
@@ -153,16 +168,7 @@ def coco_evaluate(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Truth:
-    images: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    boxes: Floats
-    areas: Floats
-    crowd: npt.NDArray[np.bool_]
-
-
-def _image_order(targets: int, detections: int, image_ids: Sequence[int] | None) -> npt.NDArray[np.int64]:
+def _image_order(targets: int, detections: int, image_ids: Sequence[int] | Ints | None) -> Ints:
     """The place of each image among the sorted ids: the evaluator then needs no id that a file may hold."""
     if targets != detections:
         raise ValueError(f"{targets} targets but detections of {detections} images")
@@ -176,53 +182,19 @@ def _image_order(targets: int, detections: int, image_ids: Sequence[int] | None)
     return order.astype(np.int64)
 
 
-def _columns(parts: Sequence[torch.Tensor], width: int | None = None) -> npt.NDArray[np.generic]:
-    if not parts:
-        return np.zeros((0,) if width is None else (0, width))
-    array: npt.NDArray[np.generic] = torch.cat(list(parts)).cpu().numpy()
-    return array
-
-
-def _as_xywh(boxes: npt.NDArray[np.generic]) -> Floats:
-    # In float64: the difference of two float32 coordinates is then exact, whatever order the evaluator works in.
-    xywh = boxes.astype(np.float64)
-    xywh[:, 2:] -= xywh[:, :2]
-    return xywh
-
-
-def _truth_columns(targets: Sequence[Target], order: npt.NDArray[np.int64]) -> _Truth:
-    return _Truth(
-        images=np.repeat(order, [len(target) for target in targets]),
-        labels=_columns([target.labels for target in targets]).astype(np.int64),
-        boxes=_as_xywh(_columns([target.boxes for target in targets], 4)),
-        areas=_columns([target.areas for target in targets]).astype(np.float64),
-        crowd=_columns([target.ignore for target in targets]).astype(np.bool_),
-    )
-
-
-def _detection_columns(detections: Sequence[Detections], order: npt.NDArray[np.int64]) -> Floats:
-    """(N, 7): image, x, y, w, h, score, label + 1."""
-    images = np.repeat(order, [len(found) for found in detections])
-    rows = np.empty((len(images), 7))
-    rows[:, 0] = images
-    rows[:, 1:5] = _as_xywh(_columns([found.boxes for found in detections], 4))
-    rows[:, 5] = _columns([found.scores for found in detections])
-    rows[:, 6] = _columns([found.labels for found in detections]).astype(np.int64) + 1
-    return rows
-
-
-def _run(truth: _Truth, found: Floats, images: int, classes: int) -> tuple[list[float], dict[str, Any]]:
+def _run(truth: Truth, found: Found, order: Ints, classes: int) -> tuple[list[float], dict[str, Any]]:
     """The twelve numbers, and the evaluator's arrays: precision and scores (T, R, K, A, M), recall (T, K, A, M)."""
     dataset = hotcoco.COCO.from_arrays(
-        [{"id": image, "width": 1, "height": 1} for image in range(images)],
+        [{"id": image, "width": 1, "height": 1} for image in range(truth.count)],
         [{"id": label + 1, "name": str(label)} for label in range(classes)],
-        truth.images,
+        order[truth.images],
         truth.labels + 1,
-        truth.boxes,
+        xywh(truth),
         area=truth.areas,
-        iscrowd=truth.crowd,
+        iscrowd=truth.ignore,
     )
-    evaluator = hotcoco.COCOeval(dataset, dataset.load_res(found), "bbox")
+    rows = np.column_stack([order[found.images], xywh(found), found.scores, found.labels + 1])
+    evaluator = hotcoco.COCOeval(dataset, dataset.load_res(rows), "bbox")
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summary_lines()  # works the numbers out, as summarize() does, but prints nothing

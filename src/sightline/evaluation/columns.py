@@ -1,10 +1,12 @@
 """Truth and results of a whole split as flat arrays: what every protocol and every analysis of errors is computed on.
 
-Rows of one image stand together, images in the data set's order. Nothing here imports torch.
+Rows of one image stand together, images in the data set's order. Nothing here imports torch before per-image objects
+are asked for.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +33,8 @@ class Truth:
         ignore: (N,) objects that neither count nor cost (COCO crowds, VOC difficult).
         segmentations: one an object, as COCO writes them (polygons, run lengths), or None where nobody judges masks.
         keypoints: (N, K, 3) x, y, visibility, or None where nobody judges keypoints.
+        sizes: (count, 2) (H, W) of each image; None where nobody needs it.
+        sides: (N, 2) width and height as a file has them; None where they are the differences of the corners.
     """
 
     count: int
@@ -41,6 +45,8 @@ class Truth:
     ignore: Bools
     segmentations: Sequence[Any] | None = None
     keypoints: Floats | None = None
+    sizes: Ints | None = None
+    sides: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -58,6 +64,7 @@ class Found:
         scores: (N,) in any range, greater is surer; not increasing within an image.
         segmentations: run lengths as COCO writes them, one a detection, or None.
         keypoints: (N, K, 3) x, y, score, or None.
+        sides: (N, 2) width and height as a file has them; None where they are the differences of the corners.
     """
 
     count: int
@@ -67,6 +74,7 @@ class Found:
     scores: Floats
     segmentations: Sequence[Any] | None = None
     keypoints: Floats | None = None
+    sides: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -81,23 +89,103 @@ def truth_of(targets: "Sequence[Target]") -> Truth:
         boxes=_joined([t.boxes.cpu().numpy() for t in targets], np.zeros((0, 4))),
         areas=_joined([t.areas.cpu().numpy() for t in targets], np.zeros(0)),
         ignore=_joined([t.ignore.cpu().numpy() for t in targets], np.zeros(0, np.bool_)),
+        sizes=np.asarray([t.size for t in targets], np.int64).reshape(-1, 2),
     )
 
 
 def found_of(detections: "Sequence[Detections]") -> Found:
-    """The detections of a split, one an image, as columns; masks and keypoints stay behind."""
+    """The detections of a split, one an image, as columns; masks as run lengths, where all images have some."""
+    from sightline.data.segmentation import encode_mask
+
+    masks = [d.masks for d in detections if d.masks is not None]
+    points = [d.keypoints.cpu().numpy() for d in detections if d.keypoints is not None]
+    all_masked, all_pointed = (len(detections) == len(parts) > 0 for parts in (masks, points))
     return Found(
         count=len(detections),
         images=_owners(detections),
         labels=_joined([d.labels.cpu().numpy() for d in detections], np.zeros(0, np.int64)),
         boxes=_joined([d.boxes.cpu().numpy() for d in detections], np.zeros((0, 4))),
         scores=_joined([d.scores.cpu().numpy() for d in detections], np.zeros(0)),
+        segmentations=[encode_mask(mask) for own in masks for mask in own] if all_masked else None,
+        keypoints=_joined(points, np.zeros((0, *points[0].shape[1:]))) if all_pointed else None,
     )
+
+
+def targets_of(truth: Truth) -> "tuple[Target, ...]":
+    """The objects of each image as one target; masks stay behind.
+
+    Raises:
+        ValueError: columns without the images' sizes, or with a box that has no area.
+    """
+    import torch
+
+    from sightline.structures import Target
+
+    if truth.sizes is None:
+        raise ValueError("targets need the sizes of their images")
+    columns = [
+        torch.from_numpy(truth.boxes).float(),
+        torch.from_numpy(truth.labels),
+        torch.from_numpy(truth.ignore),
+        torch.from_numpy(truth.areas).float(),
+    ]
+    points = None if truth.keypoints is None else torch.from_numpy(truth.keypoints).float()
+    made = []
+    for rows, (height, width) in zip(image_slices(truth), truth.sizes.tolist(), strict=True):
+        boxes, labels, ignore, areas = (column[rows] for column in columns)
+        own = None if points is None else points[rows]
+        made.append(Target(boxes, labels, (height, width), ignore, areas, keypoints=own))
+    return tuple(made)
+
+
+def detections_of(found: Found, sizes: Ints) -> "tuple[Detections, ...]":
+    """The detections of each image; masks stay behind.
+
+    Args:
+        found: the columns.
+        sizes: (count, 2) (H, W) of each image.
+
+    Raises:
+        ValueError: a box that has no area, or a score outside of 0..1.
+    """
+    import torch
+
+    from sightline.structures import Detections
+
+    columns = (
+        torch.from_numpy(found.boxes).float(),
+        torch.from_numpy(found.scores).float(),
+        torch.from_numpy(found.labels),
+    )
+    points = None if found.keypoints is None else torch.from_numpy(found.keypoints).float()
+    made = []
+    for rows, (height, width) in zip(image_slices(found), sizes.tolist(), strict=True):
+        boxes, scores, labels = (column[rows] for column in columns)
+        own = None if points is None else points[rows]
+        made.append(Detections(boxes, scores, labels, (height, width), keypoints=own))
+    return tuple(made)
 
 
 def first_rows(columns: Truth | Found) -> Ints:
     """(count + 1,) the row at which each image begins, and the number of rows."""
     return np.searchsorted(columns.images, np.arange(columns.count + 1)).astype(np.int64)
+
+
+def image_slices(columns: Truth | Found) -> list[slice]:
+    """The rows of each image."""
+    return [slice(start, stop) for start, stop in pairwise(first_rows(columns).tolist())]
+
+
+def image_rows(columns: Truth | Found, image: int) -> slice:
+    """The rows of one image."""
+    start, stop = np.searchsorted(columns.images, [image, image + 1]).tolist()
+    return slice(start, stop)
+
+
+def xywh(columns: Truth | Found) -> Floats:
+    """(N, 4) x, y, width, height; as a file has them where the columns came from one."""
+    sides = columns.boxes[:, 2:] - columns.boxes[:, :2] if columns.sides is None else columns.sides
+    return np.concatenate([columns.boxes[:, :2], sides], axis=1)
 
 
 def _owners(items: "Sequence[Target] | Sequence[Detections]") -> Ints:

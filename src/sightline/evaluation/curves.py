@@ -6,18 +6,14 @@ The curves here are not interpolated, other than those of coco.py: what they say
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from sightline.classes import Classes
+from sightline.evaluation.columns import Bools, Floats, Found, Truth
 from sightline.evaluation.matching import Matches
-from sightline.structures import Classes, Detections, Target
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -76,28 +72,23 @@ def operating_point(name: str, scores: Floats, correct: Bools, objects: int) -> 
 
 
 def operating_points(
-    targets: Sequence[Target], detections: Sequence[Detections], matches: Sequence[Matches], classes: Classes
+    truth: Truth, found: Found, matches: Matches, classes: Classes
 ) -> tuple[OperatingPoint, tuple[OperatingPoint, ...]]:
     """The one threshold that serves all classes best, and that of each class.
 
     Args:
-        targets: the truth, one an image.
-        detections: one an image.
-        matches: of these, as ``matching.match`` gives them.
+        truth: the objects of a split.
+        found: the detections.
+        matches: of these, as ``matching.match_columns`` gives them.
         classes: what the labels mean.
     """
-    counted = _concatenate([m.counted for m in matches], np.bool_)
-    scores = _concatenate([d.scores.cpu().numpy() for d in detections], np.float64)[counted]
-    labels = _concatenate([d.labels.cpu().numpy() for d in detections], np.int64)[counted]
-    correct = _concatenate([m.correct for m in matches], np.bool_)[counted]
-    to_find = _concatenate([t.labels[~t.ignore].cpu().numpy() for t in targets], np.int64)
-    objects: Ints = np.bincount(to_find, minlength=len(classes))
+    counted = np.flatnonzero(matches.counted)
+    by_class = counted[np.argsort(found.labels[counted], kind="stable")]
+    labels, scores, correct = found.labels[by_class], found.scores[by_class], matches.correct[by_class]
+    objects = np.bincount(truth.labels[~truth.ignore], minlength=len(classes))
+    ends = np.searchsorted(labels, np.arange(len(classes) + 1))
     per_class = tuple(
-        operating_point(name, scores[labels == label], correct[labels == label], int(objects[label]))
-        for label, name in enumerate(classes.names)
+        operating_point(name, scores[start:stop], correct[start:stop], int(objects[label]))
+        for label, (name, (start, stop)) in enumerate(zip(classes.names, pairwise(ends.tolist()), strict=True))
     )
     return operating_point("all classes", scores, correct, int(objects.sum())), per_class
-
-
-def _concatenate(parts: Sequence[npt.NDArray[np.generic]], dtype: type[np.generic]) -> npt.NDArray[np.generic]:
-    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)

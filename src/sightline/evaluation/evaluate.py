@@ -3,23 +3,18 @@
 Nothing here knows what the system is: ``predict`` is all that is used of it.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Protocol
 
 from sightline.contract import System
-from sightline.conversions import to_coco
 from sightline.errors import ConfigError
-from sightline.evaluation.coco import CocoResult, coco_evaluate, none_if_nan
-from sightline.evaluation.curves import OperatingPoint, operating_points
-from sightline.evaluation.matching import Matches, match
-from sightline.files import write_atomically
+from sightline.evaluation.columns import found_of, truth_of
+from sightline.evaluation.evaluation import Evaluation, judge_columns
 from sightline.structures import Classes, Detections, Sample, Size, Target
+
+__all__ = ["Evaluation", "ImageRecord", "LabelledImages", "Progress", "evaluate", "judge", "predict_dataset"]
 
 Progress = Callable[[int, int], None]
 """Called with images done and images in all, after each batch."""
@@ -56,82 +51,6 @@ class LabelledImages(Protocol):
         """The truth of one image, without decoding it."""
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """How good a system is on a data set, and the results that it was judged by.
-
-    Matches and operating points are worked out when they are first asked for.
-
-    Args:
-        result: COCO's numbers.
-        targets: the truth, one an image.
-        detections: what was found, one an image.
-        image_ids: of the images.
-        classes: what the labels mean.
-        seconds_per_image: wall time of reading and predicting, or None where nobody measured it.
-    """
-
-    result: CocoResult
-    targets: tuple[Target, ...]
-    detections: tuple[Detections, ...]
-    image_ids: tuple[int, ...]
-    classes: Classes
-    seconds_per_image: float | None = None
-
-    @cached_property
-    def matches(self) -> tuple[Matches, ...]:
-        """Which detection found which object at overlap 0.5, one an image."""
-        return match(self.targets, self.detections, iou=0.5)
-
-    @cached_property
-    def _points(self) -> tuple[OperatingPoint, tuple[OperatingPoint, ...]]:
-        return operating_points(self.targets, self.detections, self.matches, self.classes)
-
-    @property
-    def operating_point(self) -> OperatingPoint:
-        """The one score threshold that serves all classes best."""
-        return self._points[0]
-
-    @property
-    def class_operating_points(self) -> tuple[OperatingPoint, ...]:
-        """The score threshold that serves each class best."""
-        return self._points[1]
-
-    def to_dict(self) -> dict[str, object]:
-        """What ``metrics.json`` holds: plain values, ``None`` where there is nothing to measure."""
-        per_class = [
-            {
-                "name": found.name,
-                "AP": none_if_nan(found.ap),
-                "AP50": none_if_nan(found.ap50),
-                "AP75": none_if_nan(found.ap75),
-                "AR100": none_if_nan(found.ar100),
-                "objects": found.objects,
-                "detections": found.detections,
-                "operating_point": _point_dict(point),
-            }
-            for found, point in zip(self.result.per_class, self.class_operating_points, strict=True)
-        ]
-        return {
-            "protocol": self.result.protocol,
-            "images": len(self.targets),
-            "objects": sum(found.objects for found in self.result.per_class),
-            "metrics": self.result.metrics(),
-            "operating_point": _point_dict(self.operating_point),
-            "per_class": per_class,
-            "seconds_per_image": self.seconds_per_image,
-        }
-
-
-def _point_dict(point: OperatingPoint) -> dict[str, float | None]:
-    return {
-        "threshold": none_if_nan(point.threshold),
-        "precision": none_if_nan(point.precision),
-        "recall": none_if_nan(point.recall),
-        "F1": none_if_nan(point.f1),
-    }
-
-
 def judge(detections: Sequence[Detections], data: LabelledImages, seconds_per_image: float | None = None) -> Evaluation:
     """An evaluation of detections that are already there.
 
@@ -143,21 +62,14 @@ def judge(detections: Sequence[Detections], data: LabelledImages, seconds_per_im
     Raises:
         ValueError: detections of more or fewer images, or a label that the data set's classes do not have.
     """
-    targets = tuple(_without_masks(data.target(index)) for index in range(len(data)))
-    found = tuple(result.to("cpu") for result in detections)
+    truth = truth_of([data.target(index) for index in range(len(data))])
     image_ids = tuple(record.image_id for record in data.records)
-    result = coco_evaluate(targets, found, data.classes, image_ids)
-    return Evaluation(result, targets, found, image_ids, data.classes, seconds_per_image)
+    return judge_columns(truth, found_of(detections), data.classes, image_ids, seconds_per_image)
 
 
 def _listed(classes: Classes, most: int = 5) -> str:
     names = ", ".join(classes.names[:most]) + (" ..." if len(classes) > most else "")
     return f"{len(classes)} classes ({names})"
-
-
-def _without_masks(target: Target) -> Target:
-    # The masks of a whole data set do not fit into memory, and boxes are judged without them.
-    return Target(target.boxes, target.labels, target.size, target.ignore, target.areas)
 
 
 def evaluate(
@@ -254,23 +166,3 @@ def _batches(data: LabelledImages, order: Sequence[int], batch_size: int, worker
             yield [waiting.pop(0).result() for _ in chunk]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def save_predictions(path: Path, detections: Sequence[Detections], data: LabelledImages) -> None:
-    """Write detections as COCO results (a JSON list), in one move.
-
-    Args:
-        path: the file to make or replace.
-        detections: one an image of ``data``, in its order.
-        data: gives image ids and original category ids.
-
-    Raises:
-        ValueError: detections of more or fewer images.
-        OSError: the file cannot be written.
-    """
-    rows = [
-        row
-        for found, record in zip(detections, data.records, strict=True)
-        for row in to_coco(found, record.image_id, data.classes)
-    ]
-    write_atomically(path, json.dumps(rows))

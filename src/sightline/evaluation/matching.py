@@ -13,12 +13,15 @@ all their second, and so on: at most 100 rounds, each without a loop over images
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.evaluation.coco import DETECTIONS_PER_IMAGE
-from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth, first_rows, found_of, truth_of
-from sightline.structures import Detections, Target
+from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth, found_of, image_slices, truth_of
+
+if TYPE_CHECKING:
+    from sightline.structures import Detections, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,7 @@ class Matches:
         return self.counted & (self.object_of >= 0)
 
 
-def match(targets: Sequence[Target], detections: Sequence[Detections], iou: float = 0.5) -> tuple[Matches, ...]:
+def match(targets: "Sequence[Target]", detections: "Sequence[Detections]", iou: float = 0.5) -> tuple[Matches, ...]:
     """The matches of each image.
 
     Args:
@@ -56,7 +59,11 @@ def match(targets: Sequence[Target], detections: Sequence[Detections], iou: floa
         ValueError: lists of different lengths.
     """
     truth, found = truth_of(targets), found_of(detections)
-    whole = match_columns(truth, found, iou)
+    return matches_of_images(match_columns(truth, found, iou), truth, found)
+
+
+def matches_of_images(whole: Matches, truth: Truth, found: Found) -> tuple[Matches, ...]:
+    """The matches of a whole split, image by image; ``object_of`` then holds places among the image's objects."""
     return tuple(
         Matches(
             np.where(whole.object_of[rows] >= 0, whole.object_of[rows] - owned.start, -1),
@@ -64,7 +71,7 @@ def match(targets: Sequence[Target], detections: Sequence[Detections], iou: floa
             whole.counted[rows],
             whole.found[owned],
         )
-        for rows, owned in zip(_slices(first_rows(found)), _slices(first_rows(truth)), strict=True)
+        for rows, owned in zip(image_slices(found), image_slices(truth), strict=True)
     )
 
 
@@ -99,10 +106,6 @@ class _Boxes:
 
     group: Ints  # image * classes + label
     boxes: Floats
-
-
-def _slices(first: Ints) -> list[slice]:
-    return [slice(int(start), int(stop)) for start, stop in pairwise(first)]
 
 
 def _rank_in_group(group: Ints) -> Ints:

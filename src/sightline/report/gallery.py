@@ -7,13 +7,15 @@ them do not count. Among equal F1 the mean overlap of the right detections decid
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sightline.evaluation.columns import image_rows
 from sightline.evaluation.evaluate import Evaluation, LabelledImages
 from sightline.report.draw import class_colours, draw, encode, side_by_side
 from sightline.structures import Sample
@@ -88,26 +90,39 @@ def gallery(evaluation: Evaluation, data: LabelledImages, count: int = 4, seed: 
         DataError: an image that cannot be read.
     """
     threshold = shown_threshold(evaluation)
-    scored = [_scored(evaluation, index, threshold) for index in range(len(evaluation.targets))]
+    scored = _scored(evaluation, threshold)
     return tuple(_picture(kind, score, evaluation, data, threshold) for kind, score in _chosen(scored, count, seed))
 
 
-def _scored(evaluation: Evaluation, index: int, threshold: float) -> _Scored:
+def _scored(evaluation: Evaluation, threshold: float) -> list[_Scored]:
+    """All images."""
     # Lower scores never take an object from higher ones, so the matches of all detections hold for these as well.
-    matches = evaluation.matches[index]
-    kept = (evaluation.detections[index].scores >= threshold).numpy()
-    right = matches.correct & kept
-    shown = int((matches.counted & kept).sum())
-    objects = int((~evaluation.targets[index].ignore).sum())
-    found = int(right.sum())
-    return _Scored(
-        index,
-        f1=2 * found / (shown + objects) if shown + objects else 1.0,
-        overlap=float(matches.overlap[right].mean()) if found else 0.0,
-        objects=objects,
-        found=found,
-        wrong=shown - found,
+    truth, detections, matched = evaluation.truth, evaluation.found, evaluation.matched
+    kept = detections.scores >= threshold
+    right = matched.correct & kept
+
+    def count(images: NDArray[np.int64], weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
+        return np.bincount(images, weights, minlength=truth.count)
+
+    columns = (
+        count(detections.images[matched.counted & kept]),
+        count(detections.images[right]),
+        count(truth.images[~truth.ignore]),
+        count(detections.images[right], matched.overlap[right]),
     )
+    return [
+        _Scored(
+            index,
+            f1=2 * found / (shown + objects) if shown + objects else 1.0,
+            overlap=overlaps / found if found else 0.0,
+            objects=objects,
+            found=found,
+            wrong=shown - found,
+        )
+        for index, (shown, found, objects, overlaps) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True)
+        )
+    ]
 
 
 def _chosen(scored: Sequence[_Scored], count: int, seed: int) -> list[tuple[Kind, _Scored]]:
@@ -138,25 +153,35 @@ def _picture(kind: Kind, score: _Scored, evaluation: Evaluation, data: LabelledI
 
 def _truth(sample: Sample, evaluation: Evaluation, index: int, threshold: float) -> Tensor:
     """The truth, with broken lines around what was missed."""
-    target = evaluation.targets[index]
-    kept = (evaluation.detections[index].scores >= threshold).numpy()
-    matches = evaluation.matches[index]
-    missed = np.ones(len(target), dtype=np.bool_)
-    missed[matches.object_of[matches.correct & kept]] = False
+    truth, matched = evaluation.truth, evaluation.matched
+    own = image_rows(truth, index)
+    found = image_rows(evaluation.found, index)
+    right = matched.correct[found] & (evaluation.found.scores[found] >= threshold)
+    missed = np.ones(len(truth), np.bool_)
+    missed[matched.object_of[found][right]] = False
     names = [
         f"({evaluation.classes.names[label]})" if ignored else evaluation.classes.names[label]
-        for label, ignored in zip(target.labels.tolist(), target.ignore.tolist(), strict=True)
+        for label, ignored in zip(truth.labels[own].tolist(), truth.ignore[own].tolist(), strict=True)
     ]
-    return _drawn(sample.image, target.boxes, names, None, labels=target.labels, dashed=missed.tolist())
+    boxes, labels = _tensors(truth.boxes[own], truth.labels[own])
+    return _drawn(sample.image, boxes, names, None, labels=labels, dashed=missed[own].tolist())
 
 
 def _prediction(sample: Sample, evaluation: Evaluation, index: int, threshold: float) -> Tensor:
     """The detections at or above the threshold, with broken lines around what is wrong."""
-    detections = evaluation.detections[index].above(threshold)
-    matches = evaluation.matches[index]
-    wrong = (matches.counted & ~matches.correct)[: len(detections)].tolist()
-    names = [evaluation.classes.names[label] for label in detections.labels.tolist()]
-    return _drawn(sample.image, detections.boxes, names, detections.scores, labels=detections.labels, dashed=wrong)
+    found, matched = evaluation.found, evaluation.matched
+    own = np.arange(len(found))[image_rows(found, index)]
+    own = own[found.scores[own] >= threshold]
+    wrong = (matched.counted & ~matched.correct)[own].tolist()
+    names = [evaluation.classes.names[label] for label in found.labels[own].tolist()]
+    boxes, scores, labels = _tensors(found.boxes[own], found.scores[own], found.labels[own])
+    return _drawn(sample.image, boxes, names, scores, labels=labels, dashed=wrong)
+
+
+def _tensors(*columns: NDArray[Any]) -> tuple[Tensor, ...]:
+    return tuple(
+        torch.from_numpy(column.astype(np.float32) if column.dtype == np.float64 else column) for column in columns
+    )
 
 
 def _drawn(

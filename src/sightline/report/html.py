@@ -116,7 +116,7 @@ def _headline(report: ReportData) -> str:
     values.append((number(report.evaluation.operating_point.f1), "F1 at the best threshold"))
     if cost is not None:
         values += [(number(cost.milliseconds, 1), "ms an image"), (_quantity(cost.parameters), "parameters")]
-    values.append((f"{len(report.evaluation.targets):,}", "images evaluated"))
+    values.append((f"{report.evaluation.truth.count:,}", "images evaluated"))
     return cards(values)
 
 
@@ -228,9 +228,9 @@ def _cost(cost: Cost | None) -> str:
 def _data(report: ReportData) -> str:
     evaluation = report.evaluation
     facts: dict[str, object] = {
-        "images evaluated": f"{len(evaluation.targets):,}",
-        "objects": f"{sum(len(target) for target in evaluation.targets):,}",
-        "of these ignored": f"{sum(int(target.ignore.sum()) for target in evaluation.targets):,}",
+        "images evaluated": f"{evaluation.truth.count:,}",
+        "objects": f"{len(evaluation.truth):,}",
+        "of these ignored": f"{int(evaluation.truth.ignore.sum()):,}",
         "classes": f"{len(evaluation.classes):,}",
     }
     if evaluation.seconds_per_image is not None:

@@ -1,0 +1,134 @@
+"""How good results are: the numbers of a split, and the truth and the results that they come from.
+
+Everything is worked out on columns; targets and detections of single images are made when somebody asks for them. Until
+then nothing here imports torch.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sightline.classes import Classes
+from sightline.evaluation.coco import CocoResult, evaluate_columns, none_if_nan
+from sightline.evaluation.columns import Found, Truth, detections_of, targets_of
+from sightline.evaluation.curves import OperatingPoint, operating_points
+from sightline.evaluation.matching import Matches, match_columns, matches_of_images
+
+if TYPE_CHECKING:
+    from sightline.structures import Detections, Target
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How good a system is on a data set, and the results that it was judged by.
+
+    Matches, operating points and what is said of single images are worked out when they are first asked for.
+
+    Args:
+        result: COCO's numbers.
+        truth: the objects of the split, with the sizes of its images.
+        found: what was found.
+        image_ids: of the images.
+        classes: what the labels mean.
+        seconds_per_image: wall time of reading and predicting, or None where nobody measured it.
+    """
+
+    result: CocoResult
+    truth: Truth
+    found: Found
+    image_ids: tuple[int, ...]
+    classes: Classes
+    seconds_per_image: float | None = None
+
+    @cached_property
+    def matched(self) -> Matches:
+        """Which detection found which object at overlap 0.5, in rows of ``found`` and ``truth``."""
+        return match_columns(self.truth, self.found, iou=0.5)
+
+    @cached_property
+    def targets(self) -> "tuple[Target, ...]":
+        """The truth, one an image, without masks."""
+        return targets_of(self.truth)
+
+    @cached_property
+    def detections(self) -> "tuple[Detections, ...]":
+        """What was found, one an image, without masks."""
+        if self.truth.sizes is None:
+            raise ValueError("detections need the sizes of their images")
+        return detections_of(self.found, self.truth.sizes)
+
+    @cached_property
+    def matches(self) -> tuple[Matches, ...]:
+        """Which detection found which object at overlap 0.5, one an image."""
+        return matches_of_images(self.matched, self.truth, self.found)
+
+    @cached_property
+    def _points(self) -> tuple[OperatingPoint, tuple[OperatingPoint, ...]]:
+        return operating_points(self.truth, self.found, self.matched, self.classes)
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The one score threshold that serves all classes best."""
+        return self._points[0]
+
+    @property
+    def class_operating_points(self) -> tuple[OperatingPoint, ...]:
+        """The score threshold that serves each class best."""
+        return self._points[1]
+
+    def to_dict(self) -> dict[str, object]:
+        """What ``metrics.json`` holds: plain values, ``None`` where there is nothing to measure."""
+        per_class = [
+            {
+                "name": found.name,
+                "AP": none_if_nan(found.ap),
+                "AP50": none_if_nan(found.ap50),
+                "AP75": none_if_nan(found.ap75),
+                "AR100": none_if_nan(found.ar100),
+                "objects": found.objects,
+                "detections": found.detections,
+                "operating_point": _point_dict(point),
+            }
+            for found, point in zip(self.result.per_class, self.class_operating_points, strict=True)
+        ]
+        return {
+            "protocol": self.result.protocol,
+            "images": self.truth.count,
+            "objects": sum(found.objects for found in self.result.per_class),
+            "metrics": self.result.metrics(),
+            "operating_point": _point_dict(self.operating_point),
+            "per_class": per_class,
+            "seconds_per_image": self.seconds_per_image,
+        }
+
+
+def _point_dict(point: OperatingPoint) -> dict[str, float | None]:
+    return {
+        "threshold": none_if_nan(point.threshold),
+        "precision": none_if_nan(point.precision),
+        "recall": none_if_nan(point.recall),
+        "F1": none_if_nan(point.f1),
+    }
+
+
+def judge_columns(
+    truth: Truth,
+    found: Found,
+    classes: Classes,
+    image_ids: tuple[int, ...],
+    seconds_per_image: float | None = None,
+) -> Evaluation:
+    """An evaluation of the results of a split.
+
+    Args:
+        truth: the objects.
+        found: the detections, of the same images.
+        classes: what the labels mean.
+        image_ids: of the images, unique.
+        seconds_per_image: wall time, if somebody measured it.
+
+    Raises:
+        ValueError: columns of different numbers of images, or a label that ``classes`` does not have.
+    """
+    result = evaluate_columns(truth, found, classes, image_ids)
+    return Evaluation(result, truth, found, image_ids, classes, seconds_per_image)
