@@ -54,3 +54,24 @@ def usable_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory: you tried to allocate",
+    "out of memory",
+    "std::bad_alloc",
+    "could not create a memory",
+    "ALLOC_FAILED",
+)
+"""What the allocators of the CPU (Linux, Windows), CUDA and its libraries, MPS, C++ and oneDNN say."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: torch's own kind, Python's, or words of the libraries below."""
+    if isinstance(error, MemoryError):
+        return True
+    import torch
+
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    return said or isinstance(error, torch.OutOfMemoryError)

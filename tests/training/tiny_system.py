@@ -65,7 +65,7 @@ class Brighter(Transform):
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         pixels = (sample.image.float() * rng.uniform(0.8, 1.2)).clamp(0, 255).to(torch.uint8)
-        return Sample(pixels, sample.target, sample.image_id)
+        return Sample(pixels, sample.target, sample.image_id, sample.path)
 
 
 def stage(**changes: object) -> GradientStage:

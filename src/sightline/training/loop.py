@@ -31,6 +31,7 @@ from sightline.training.schedules import learning_rate_share
 from sightline.training.state import TrainState
 from sightline.training.steps import Stepper
 from sightline.training.validation import validation_losses
+from sightline.training.watch import Watch
 
 _SMOOTHING = 0.9
 
@@ -44,6 +45,7 @@ class Learner:
     optimiser: Optimizer
     ema: Ema[NeuralSystem[Any, Any]] | None
     stepper: Stepper
+    watch: Watch
 
     @classmethod
     def prepare(
@@ -66,7 +68,8 @@ class Learner:
             ema.network.load_state_dict(tensors["ema"])
         stepper = Stepper(fabric, stage, job.system, optimiser, ema)
         stepper.load_scaler_state(state.scaler)
-        return cls(stage, sampling, optimiser, ema, stepper)
+        watch = Watch(fabric, stage, job.system, optimiser, job.run.path, job.options.seed)
+        return cls(stage, sampling, optimiser, ema, stepper, watch)
 
     def save(self, job: Job, state: TrainState) -> TrainState:
         """Write the checkpoint."""
@@ -89,7 +92,7 @@ class Look:
 
 def follow_gradients(job: Job, learner: Learner, pace: Pace, state: TrainState) -> tuple[TrainState, bool]:
     """Run a stage from where ``state`` stands; returns where it ended and whether it was stopped early."""
-    stage, seed = learner.stage, job.options.seed
+    stage = learner.stage
     a_step = 0.0
     job.system.train()
     with contextlib.closing(job.train.training_batches(stage.augmentation, learner.sampling, state.step)) as batches:
@@ -105,7 +108,7 @@ def follow_gradients(job: Job, learner: Learner, pace: Pace, state: TrainState) 
             began = job.timer.seconds()
             share = learning_rate_share(stage.schedule, state.step, look.progress)
             learning_rate = set_learning_rate(learner.optimiser, share)
-            losses = learner.stepper.step(next(batches), seed, state.step)
+            losses = learner.watch.step(learner.stepper, next(batches), state.step, learning_rate)
             now = job.timer.seconds()
             state = state.after_step(losses, learning_rate, now, now - began)
             a_step = _SMOOTHING * a_step + (1 - _SMOOTHING) * (now - began) if a_step else now - began

@@ -2,11 +2,9 @@
 
 import contextlib
 import math
-import random
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -16,6 +14,23 @@ from sightline.contract import GradientStage, NeuralSystem
 from sightline.errors import SightlineError
 from sightline.training.ema import Ema
 from sightline.training.loader import TrainBatch
+from sightline.training.replay import seed_draws
+
+MOST_SKIPPED = 20
+"""Steps in a row that the scaler of 16-mixed may skip: its scale, 65,536 at first, is then below a tenth."""
+
+
+class NotFiniteError(SightlineError):
+    """A loss or the gradient of a step is not finite; the weights are as they were before the step.
+
+    Args:
+        what: which of them, without a full stop.
+        losses: of each part of the batch, by name.
+    """
+
+    def __init__(self, what: str, losses: Sequence[dict[str, float]]) -> None:
+        super().__init__(what)
+        self.losses = tuple(losses)
 
 
 class LossOf(nn.Module):
@@ -60,6 +75,7 @@ class Stepper:
         self._stage = stage
         self._system = system
         self._ema = ema
+        self._skipped = 0
         self._module, self._optimiser = fabric.setup(LossOf(system, stage.loss), optimiser)
 
     def step(self, parts: Sequence[TrainBatch], seed: int, number: int) -> dict[str, float]:
@@ -69,19 +85,23 @@ class Stepper:
             The mean over the parts of each named loss, of this process.
 
         Raises:
-            SightlineError: a loss or the gradient is not finite; the weights are unchanged.
+            NotFiniteError: a loss or the gradient is not; or 16-mixed has skipped :data:`MOST_SKIPPED` steps in a row.
         """
         sums: dict[str, float] = {}
+        by_part: list[dict[str, float]] = []
         for index, part in enumerate(parts):
             seed_draws(self._fabric.device, seed, number, index, self._fabric.global_rank)
             with self._without_exchange(index < len(parts) - 1):
                 losses = self._module(part.to(self._fabric.device))
                 self._fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
-            for name, value in zip(losses, torch.stack(list(losses.values())).tolist(), strict=True):
+            by_part.append(dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True)))
+            for name, value in by_part[-1].items():
                 sums[name] = sums.get(name, 0.0) + value / len(parts)
-        self._require_finite(sums, parts, number)
-        self._clip(parts, number)
+        self._require_finite(by_part)
+        self._clip()
+        scale = self.scaler_state().get("scale")
         self._optimiser.step()
+        self._count_skipped(scale, by_part)
         self._optimiser.zero_grad(set_to_none=True)
         if self._ema is not None:
             self._ema.update(self._system)
@@ -93,15 +113,12 @@ class Stepper:
             return self._fabric.no_backward_sync(self._module)
         return contextlib.nullcontext()
 
-    def _clip(self, parts: Sequence[TrainBatch], number: int) -> None:
+    def _clip(self) -> None:
         stage = self._stage
         if stage.clip_norm is not None:
-            norm = self._fabric.clip_gradients(
+            self._fabric.clip_gradients(
                 self._module, self._optimiser, max_norm=stage.clip_norm, error_if_nonfinite=False
             )
-            # The scaler of 16-mixed meets infinite gradients in its course and skips their steps.
-            if norm is not None and not self.scaler_state():
-                self._require_finite({"the gradient": float(norm)}, parts, number)
         if stage.clip_value is not None:
             if stage.clip_norm is None:
                 self._fabric.clip_gradients(self._module, self._optimiser, clip_val=stage.clip_value)
@@ -109,17 +126,27 @@ class Stepper:
                 # Fabric would scale the gradients of 16-mixed back a second time.
                 nn.utils.clip_grad_value_(self._system.parameters(), stage.clip_value)
 
-    def _require_finite(self, values: dict[str, float], parts: Sequence[TrainBatch], number: int) -> None:
-        bad = next((name for name, value in values.items() if not math.isfinite(value)), None)
-        if bad is None:
+    def _require_finite(self, by_part: Sequence[dict[str, float]]) -> None:
+        """Losses, and the norm of the gradient: one pass over it, however it is clipped afterwards."""
+        for losses in by_part:
+            bad = next((name for name, value in losses.items() if not math.isfinite(value)), None)
+            if bad is not None:
+                raise NotFiniteError(f"the loss {bad} is not finite", by_part)
+        # The scaler of 16-mixed meets infinite gradients in its course and skips their steps.
+        if self.scaler_state():
             return
-        images = ", ".join(name for part in parts for name in part.names)
-        raise SightlineError(
-            f"{bad} is not finite at step {number + 1} of stage {self._stage.name}",
-            place=images,
-            cause="the learning rate is too high, or the boxes of these images make no sense",
-            cure="halve the learning rate, clip the gradient, or use --precision 32; the last checkpoint is sound",
-        )
+        gradients = [p.grad for p in self._system.parameters() if p.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients, foreach=True))
+        if not math.isfinite(norm):
+            raise NotFiniteError("the norm of the gradient is not finite", by_part)
+
+    def _count_skipped(self, scale_before: float | None, by_part: Sequence[dict[str, float]]) -> None:
+        """A scale that has shrunk is the scaler's mark of a step that was skipped."""
+        if scale_before is None:
+            return
+        self._skipped = self._skipped + 1 if self.scaler_state()["scale"] < scale_before else 0
+        if self._skipped >= MOST_SKIPPED:
+            raise NotFiniteError(f"the gradient was not finite in {self._skipped} steps in a row", by_part)
 
     def scaler_state(self) -> dict[str, float]:
         """The state of the gradient scaler of 16-mixed; empty otherwise."""
@@ -129,20 +156,3 @@ class Stepper:
         """Give the scaler back what :meth:`scaler_state` gave."""
         if state:
             self._fabric.strategy.precision.load_state_dict(state)
-
-
-def seed_draws(device: torch.device, *numbers: int) -> None:
-    """Seed every source of random numbers that a system may draw from, by what the draw is for.
-
-    With a seed for each step, the draws of a step do not depend on what came before it: on a resume, on a validation.
-    """
-    words = np.random.SeedSequence(numbers).generate_state(4)
-    seed = int(words[0]) << 32 | int(words[1])
-    # Not torch.manual_seed: it also queues seeds for devices that are not there, at 2 ms a time.
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
-    np.random.seed(int(words[2]))
-    random.seed(int(words[3]))

@@ -1,0 +1,123 @@
+"""Losses and gradients of one batch, computed apart from the run: nothing that the run depends on is changed.
+
+The dry run before a stage and the look at a step that went wrong both need what a step computes without being one.
+"""
+
+import contextlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sightline.contract import NeuralSystem
+from sightline.training.loader import TrainBatch
+
+_REDUCED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch gave.
+
+    Args:
+        losses: by name.
+        gradients: names of the parameters whose gradients are not finite.
+    """
+
+    losses: dict[str, float]
+    gradients: tuple[str, ...]
+
+    @property
+    def finite(self) -> bool:
+        """Whether all of it is."""
+        return not self.gradients and all(np.isfinite(value) for value in self.losses.values())
+
+
+def compute_apart(
+    system: NeuralSystem[Any, Any], loss: str, part: TrainBatch, *, precision: str, draws: tuple[int, ...]
+) -> Outcome:
+    """The losses and the gradient of a batch as a step computes them; weights, buffers and draws stay as they are.
+
+    Args:
+        system: computes in training mode; gradients that it holds stay.
+        loss: name of the method that gives the named losses.
+        part: the batch, on any device.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed`` (without its scaling).
+        draws: numbers that seed what the system draws.
+    """
+    learning = {name: parameter for name, parameter in system.named_parameters() if parameter.requires_grad}
+    with _untouched(system):
+        seed_draws(system.device, *draws)
+        with _arithmetic(system.device, precision):
+            losses = getattr(system, loss)(*_on(part, system.device))
+        total = torch.stack([value.float() for value in losses.values()]).sum()
+        found = torch.autograd.grad(total, list(learning.values()), allow_unused=True)
+        bad = [name for name, gradient in zip(learning, found, strict=True) if not _is_finite(gradient)]
+        return Outcome({name: value.item() for name, value in losses.items()}, tuple(bad))
+
+
+def seed_draws(device: torch.device, *numbers: int) -> None:
+    """Seed every source of random numbers that a system may draw from, by what the draw is for.
+
+    With a seed for each step, the draws of a step do not depend on what came before it: on a resume, on a validation.
+    """
+    words = np.random.SeedSequence(numbers).generate_state(4)
+    seed = int(words[0]) << 32 | int(words[1])
+    # Not torch.manual_seed: it also queues seeds for devices that are not there, at 2 ms a time.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+    np.random.seed(int(words[2]))
+    random.seed(int(words[3]))
+
+
+@contextlib.contextmanager
+def draws_kept(device: torch.device) -> Iterator[None]:
+    """Every source of random numbers is afterwards where it was."""
+    python, numpy = random.getstate(), np.random.get_state()
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
+
+
+@contextlib.contextmanager
+def _untouched(system: NeuralSystem[Any, Any]) -> Iterator[None]:
+    """Training mode inside; afterwards buffers (running statistics), modes and draws are what they were."""
+    buffers = [(buffer, buffer.detach().clone()) for buffer in system.buffers()]
+    modes = [(module, module.training) for module in system.modules()]
+    try:
+        with draws_kept(system.device):
+            system.train()
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        for module, mode in modes:
+            module.training = mode
+
+
+def _arithmetic(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    reduced = _REDUCED.get(precision)
+    return contextlib.nullcontext() if reduced is None else torch.autocast(device.type, reduced)
+
+
+def _on(part: TrainBatch, device: torch.device) -> tuple[Any, Any]:
+    there = part.to(device)
+    return there.images, there.targets
+
+
+def _is_finite(gradient: Tensor | None) -> bool:
+    return gradient is None or bool(torch.isfinite(gradient).all())
