@@ -27,13 +27,15 @@ from sightline.evaluation.cost import Cost, measure_cost
 from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate
 from sightline.evaluation.results import save_results
 from sightline.files import write_atomically
-from sightline.report.gallery import gallery
+from sightline.report.gallery import Picture, gallery
 from sightline.report.html import ReportData, write_report
 from sightline.structures import Classes, Sample
 from sightline.training import runner
 from sightline.training.devices import choose_accelerator, choose_precision
 from sightline.training.history import read_history
 from sightline.training.job import TrainData
+from sightline.training.loggers.choose import build_logger, parse_choices
+from sightline.training.loggers.logged import Logged, LoggerOutcome
 from sightline.training.options import TrainOptions
 from sightline.training.progress import Progress as TrainProgress
 from sightline.training.progress import SilentProgress
@@ -123,12 +125,14 @@ class Trained:
         system: with the best weights, ready to predict; None unless the run is finished.
         judgement: of the best weights on the test split; None unless the run is finished, and in the helper processes
             of a distributed run.
+        loggers: what became of each experiment logger.
     """
 
     folder: Path
     result: runner.TrainResult
     system: NeuralSystem[Any, Any] | None = None
     judgement: Judgement | None = None
+    loggers: tuple[LoggerOutcome, ...] = ()
 
 
 def open_splits(
@@ -204,28 +208,45 @@ def train(
         )
     validation = _validation(options)
     folder = next_folder(RUNS / f"{system.name}-{data.train.name}", numbered=True) if out is None else Path(out)
-    with RunFolder.create(folder, resume=options.resume) as run:
+    with (
+        RunFolder.create(folder, resume=options.resume) as run,
+        _logged(SilentProgress() if progress is None else progress, options, run) as told,
+    ):
         run.record("data", _description(data), free=("path",))
         origin = f"trained on {data.train.name}, split {data.train.split}; started from {system.origin}"
         train_data = TrainData(_reduced_where_shrunk(data.train, system), data.val, origin)
-        shown = SilentProgress() if progress is None else progress
         try:
-            result = runner.train(
-                system, system.recipe(), train_data, options, run, evaluate=validation, progress=shown
-            )
+            result = runner.train(system, system.recipe(), train_data, options, run, evaluate=validation, progress=told)
         except SightlineError:
             _withdraw(run)
             raise
         if not result.finished or run.lock is None:
-            return Trained(folder, result)
+            return Trained(folder, result, loggers=told.outcomes)
         best = cast(NeuralSystem[Any, Any], load(result.best))
         verdict = judge(best, data.test, device=options.device)
         if data.test.split == data.val.split:
             verdict = replace(verdict, note=CHOSEN_HERE)
         history = read_history(run.history)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        write_judgement(folder, verdict, title=f"{system.name} on {data.train.name}", config=config, history=history)
-    return Trained(folder, result, best, verdict)
+        title = f"{system.name} on {data.train.name}"
+        pictures = write_judgement(folder, verdict, title=title, config=config, history=history)
+        _tell_judged(told, verdict, pictures, folder / REPORT_FILE)
+    return Trained(folder, result, best, verdict, told.outcomes)
+
+
+def _logged(shown: TrainProgress, options: TrainOptions, run: RunFolder) -> Logged:
+    """What a person sees and, in the process that writes, the loggers."""
+    choices = parse_choices(options.loggers) if run.lock is not None else ()
+    return Logged(shown, [build_logger(choice) for choice in choices], run, options.log_every)
+
+
+def _tell_judged(told: Logged, judgement: Judgement, pictures: Sequence[Picture], report: Path) -> None:
+    metrics = judgement.evaluation.result.metrics()
+    told.judged(
+        {name: value for name, value in metrics.items() if value is not None},
+        {f"{picture.kind}/{picture.image_id}": picture.jpeg for picture in pictures},
+        report,
+    )
 
 
 def _reduced_where_shrunk(data: Dataset, system: NeuralSystem[Any, Any]) -> Dataset:
@@ -269,7 +290,7 @@ def write_judgement(
     title: str,
     config: Mapping[str, object],
     history: Sequence[Mapping[str, object]] = (),
-) -> None:
+) -> tuple[Picture, ...]:
     """Write metrics.json, predictions.json (COCO results) and report.html to a folder that exists.
 
     Args:
@@ -278,21 +299,26 @@ def write_judgement(
         title: of the report.
         config: shown in the report.
         history: one row an epoch, empty without training.
+
+    Returns:
+        The report's pictures.
     """
     evaluation, data = judgement.evaluation, judgement.data
     write_atomically(folder / METRICS_FILE, json.dumps(judgement.to_dict(), indent=2) + "\n")
     save_results(folder / PREDICTIONS_FILE, evaluation.found, evaluation.image_ids, evaluation.classes)
+    pictures = gallery(evaluation, data)
     report = ReportData(
         title=title,
         config=config,
         history=history,
         evaluation=evaluation,
         cost=judgement.cost,
-        gallery=gallery(evaluation, data),
+        gallery=pictures,
         findings=dict(data.findings),
         notes=(f"Judged on the split {data.split} of {data.name}{_after_colon(judgement.note)}.",),
     )
     write_report(folder / REPORT_FILE, report)
+    return pictures
 
 
 def ready(system: System[Any], *, device: str = "auto", precision: PredictPrecision = "fp32") -> System[Any]:

@@ -62,6 +62,15 @@ RecipeChanges = Annotated[
         "clip_value, accumulate, ema ...; may be repeated.",
     ),
 ]
+Loggers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME[=PLACE]",
+        help="Beside history.csv: tensorboard, mlflow (an sqlite file) or wandb (offline); in the run folder, or at "
+        "PLACE; may be repeated.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of everything that is drawn at random.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; a folder that does not exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, nothing else.")]

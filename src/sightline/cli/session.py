@@ -123,9 +123,12 @@ def show_trained(trained: Trained, judgement: Judgement, data: SplitData, as_jso
     if as_json:
         run = {"folder": str(trained.folder), "seconds": trained.result.seconds, "steps": trained.result.steps}
         files = {name: str(place) for name, place in places.items()}
-        show_json({**judgement.to_dict(), "run": run, "files": files, "findings": data.findings})
+        loggers = {each.name: {"place": str(each.place), "failure": each.failure} for each in trained.loggers}
+        told = {"run": run, "files": files, "loggers": loggers, "findings": data.findings}
+        show_json({**judgement.to_dict(), **told})
         return
     show_judgement(judgement)
+    places |= {each.name: each.place for each in trained.loggers}
     for name, place in places.items():
         print(f"{name + ':':<13}{place}")
 

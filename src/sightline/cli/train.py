@@ -40,6 +40,8 @@ def train_command(
     ] = "auto",
     workers: options.Workers = None,
     validate_every: Annotated[int, typer.Option(metavar="N", help="Epochs between validations.")] = 1,
+    logger: options.Loggers = None,
+    log_every: Annotated[int, typer.Option(metavar="N", help="Steps between the points that loggers get.")] = 10,
     on_bad_image: options.OnBadImage = "raise",
     as_json: options.Json = False,
 ) -> None:
@@ -64,6 +66,8 @@ def train_command(
         workers=workers,
         resume=resume,
         validate_every=validate_every,
+        loggers=tuple(logger or ()),
+        log_every=log_every,
         recipe=parse_assignments(recipe or (), "--recipe"),
     )
     start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)

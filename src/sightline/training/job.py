@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -143,6 +144,7 @@ class Job:
             row |= {"val/total": sum(losses.values()), **{f"val/{name}": value for name, value in losses.items()}}
         row |= {f"val/{name}": value for name, value in metrics.items()}
         write_history(self.run.history, [*read_history(self.run.history)[: state.rows], row])
+        self.progress.measured(state.steps, row)
         self.log(describe_row(row))
         state = replace(state, rows=state.rows + 1)
         score = score_of(metrics, losses)
@@ -152,3 +154,11 @@ class Job:
         stage = f"{row['stage']}, epoch {row['epoch']}"
         write_model(self.run.best, judged, stage=stage, metrics=kept, provenance=self.data.provenance)
         return replace(state, best=score, best_step=state.step, best_metrics=kept)
+
+    def mean_over_processes(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The mean of each value over all processes, which must have the same names."""
+        if self.fabric.world_size == 1 or not values:
+            return dict(values)
+        local = torch.tensor(list(values.values()), dtype=torch.float64, device=self.fabric.device)
+        reduced = self.fabric.all_reduce(local, reduce_op="mean")
+        return dict(zip(values, torch.as_tensor(reduced).tolist(), strict=True))

@@ -112,7 +112,7 @@ def follow_gradients(job: Job, learner: Learner, pace: Pace, state: TrainState) 
             now = job.timer.seconds()
             state = state.after_step(losses, learning_rate, now, now - began)
             a_step = _SMOOTHING * a_step + (1 - _SMOOTHING) * (now - began) if a_step else now - began
-            job.progress.step(_view(learner, pace, state, a_step))
+            job.progress.step(_view(learner, pace, state, losses, a_step))
 
 
 def _look(job: Job, pace: Pace, state: TrainState) -> Look:
@@ -131,6 +131,7 @@ def validate(job: Job, learner: Learner, state: TrainState) -> TrainState:
     """Judge the weights as they are: a row of the history, and the best file if they are the best so far."""
     began = job.timer.seconds()
     means = {name: value / state.loss_steps for name, value in state.loss_sums.items()}
+    means = job.mean_over_processes(means)
     if job.leads:
         judged = job.system if learner.ema is None else learner.ema.network
         losses = {}
@@ -167,7 +168,7 @@ def _row(learner: Learner, state: TrainState, means: Mapping[str, float]) -> Row
     }
 
 
-def _view(learner: Learner, pace: Pace, state: TrainState, a_step: float) -> StepView:
+def _view(learner: Learner, pace: Pace, state: TrainState, losses: Mapping[str, float], a_step: float) -> StepView:
     batch_size = learner.stage.batch_size
     return StepView(
         stage=learner.stage.name,
@@ -178,4 +179,6 @@ def _view(learner: Learner, pace: Pace, state: TrainState, a_step: float) -> Ste
         images_per_second=batch_size / max(a_step, 1e-9),
         learning_rate=state.learning_rate,
         seconds_left=pace.seconds_left(state, state.seconds, 1 / max(a_step, 1e-9)),
+        losses=losses,
+        steps_before=state.steps_before,
     )

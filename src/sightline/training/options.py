@@ -7,6 +7,7 @@ from typing import Literal
 from sightline.config import parse_settings
 from sightline.contract import GradientStage, Optimiser, Recipe, Schedule, Stage
 from sightline.errors import ConfigError
+from sightline.training.loggers.choose import parse_choices
 
 Precision = Literal["auto", "32", "bf16-mixed", "16-mixed"]
 
@@ -64,6 +65,8 @@ class TrainOptions:
         workers: processes that load images, or None for a number that suits the cores.
         resume: go on from the run folder's checkpoint.
         validate_every: epochs between validations.
+        loggers: experiment loggers beside history.csv, each ``NAME`` or ``NAME=PLACE``: tensorboard, mlflow, wandb.
+        log_every: steps between the points of single steps that loggers get.
         recipe: changes of every gradient stage, as ``StageSettings``: {"optimiser": {"lr": 0.01}, "ema": 0.999}.
 
     Raises:
@@ -82,6 +85,8 @@ class TrainOptions:
     workers: int | None = None
     resume: bool = False
     validate_every: int = 1
+    loggers: tuple[str, ...] = ()
+    log_every: int = 10
     recipe: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -91,10 +96,12 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} must be above 0, got {value}", cure=f"give a positive --{name}")
-        for name, least in (("batch_size", 1), ("devices", 1), ("nodes", 1), ("workers", 0), ("validate_every", 1)):
+        counts = {"batch_size": 1, "devices": 1, "nodes": 1, "workers": 0, "validate_every": 1, "log_every": 1}
+        for name, least in counts.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
+        parse_choices(self.loggers)
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be at least 0 and below 2**63, got {self.seed}")
         if self.precision not in ("auto", "32", "bf16-mixed", "16-mixed"):

@@ -4,8 +4,8 @@ import math
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -27,6 +27,8 @@ class StepView:
         images_per_second: lately, training alone.
         learning_rate: the largest of all groups.
         seconds_left: foreseen, or None.
+        losses: of this step alone, by name.
+        steps_before: optimiser steps done in the stages before.
     """
 
     stage: str
@@ -37,6 +39,8 @@ class StepView:
     images_per_second: float
     learning_rate: float
     seconds_left: float | None
+    losses: Mapping[str, float] = field(default_factory=dict)
+    steps_before: int = 0
 
     def text(self) -> str:
         """All of it on one line."""
@@ -55,7 +59,9 @@ class StepView:
 
 
 class Progress(ABC):
-    """What the loop tells, in a ``with`` block around a run."""
+    """What a run tells, in a ``with`` block around it; the end of the outermost block is the end of the telling."""
+
+    _depth = 0
 
     @abstractmethod
     def log(self, text: str) -> None:
@@ -65,13 +71,31 @@ class Progress(ABC):
     def step(self, view: StepView) -> None:
         """A step is done; called at every one, shown as often as makes sense."""
 
+    def started(self, step: int) -> None:  # noqa: B027  # most only show
+        """Training is about to begin or to go on.
+
+        Args:
+            step: optimiser steps done, over all stages.
+        """
+
+    def measured(self, step: int, row: Mapping[str, float | str]) -> None:  # noqa: B027  # most only show
+        """The history has one more row.
+
+        Args:
+            step: optimiser steps done, over all stages.
+            row: its columns.
+        """
+
     def __enter__(self) -> Self:
+        self._depth += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self._depth -= 1
+        if self._depth == 0:
+            self.stop()
 
     def stop(self) -> None:  # noqa: B027  # only a bar has something to take down
         """Nothing more will come."""

@@ -29,8 +29,11 @@ from sightline.training.state import TrainState
 from sightline.training.stopping import StopRequest
 from sightline.training.validation import Evaluate
 
-_FREE_ON_RESUME = ("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers")
-"""What may differ when a run goes on: where and how fast it is computed, not what."""
+_FREE_ON_RESUME = (
+    *("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers"),
+    *("options.loggers", "options.log_every"),
+)
+"""What may differ when a run goes on: where and how fast it is computed and who is told, not what."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
         job.log(f"goes on at stage {state.stage + 1} of {len(stages)}, step {state.step}, {state.seconds:.0f} s used")
     else:
         state = job.save(state)
+    job.progress.started(state.steps)
     while not state.finished:
         for name, parameter in job.system.named_parameters():
             parameter.requires_grad_(name in learns)
@@ -144,6 +148,7 @@ def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState:
     """Solve a stage and judge what came out."""
     job.log(f"stage {stage.name}: fitted to {len(job.train.samples)} images")
     stage.fit(job.system, job.train.samples, job.options.seed)
+    state = replace(state, step=1)
     if job.leads:
         row: Row = {"stage": stage.name, "epoch": 1, "step": 1, "seconds": round(job.timer.seconds(), 3)}
         state = job.judge(state, job.system, row, {})

@@ -13,6 +13,7 @@ class TrainState:
     Args:
         stage: index of the stage in the recipe.
         step: optimiser steps done in the stage; with the batch size it is the place in the stream of images.
+        steps_before: optimiser steps of the stages before.
         seconds: wall time that the run has used.
         stage_began: seconds that the run had used when the stage began.
         validated_step: the step after which the last validation came.
@@ -35,6 +36,7 @@ class TrainState:
 
     stage: int = 0
     step: int = 0
+    steps_before: int = 0
     seconds: float = 0.0
     stage_began: float = 0.0
     validated_step: int = 0
@@ -53,6 +55,11 @@ class TrainState:
     ema_updates: int = 0
     scaler: dict[str, float] = field(default_factory=dict)
     finished: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps done over all stages."""
+        return self.steps_before + self.step
 
     def after_step(
         self, losses: Mapping[str, float], learning_rate: float, seconds: float, training_seconds: float
@@ -82,6 +89,7 @@ class TrainState:
             return replace(self, stage=self.stage + 1, finished=True)
         return TrainState(
             stage=self.stage + 1,
+            steps_before=self.steps_before + self.step,
             seconds=self.seconds,
             stage_began=self.seconds,
             validated_at=self.seconds,
