@@ -108,7 +108,7 @@ def _our_call(kind: str, batch: int, precision: str) -> Callable[[], object]:
         optimiser.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
             losses = model.loss(model.prepare(images), targets)
-        sum(losses.values()).backward()
+        sum(term.value for term in losses.values()).backward()
         optimiser.step()
 
     return step

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.errors import ConfigError
-from sightline.structures import Classes, Detections, ImageBatch, Size, Target
+from sightline.structures import Classes, Detections, ImageBatch, LossTerm, Size, Target
 from sightline.transforms.pipeline import Transform
 from sightline.transforms.preparation import Preparation
 
@@ -122,8 +122,11 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         """The named intermediates of a prepared batch."""
 
     @abstractmethod
-    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The losses of a prepared batch by name, each a scalar; their sum is what training minimises.
+    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
+        """The losses of a prepared batch by name; training minimises the sum of their values.
+
+        Each is a sum and its count, so that a batch may lie on several devices: training divides by the count of the
+        whole batch. The names are the same for every batch, also for one without objects.
 
         Args:
             batch: prepared images.

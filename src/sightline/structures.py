@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sightline.classes import Classes, Size
 
-__all__ = ["Classes", "Detections", "FeatureMaps", "ImageBatch", "Sample", "Size", "Target"]
+__all__ = ["Classes", "Detections", "FeatureMaps", "ImageBatch", "LossTerm", "Sample", "Size", "Target"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -313,3 +313,34 @@ class FeatureMaps:
     def sizes(self) -> tuple[Size, ...]:
         """(H, W) of each level."""
         return tuple((m.shape[2], m.shape[3]) for m in self.maps)
+
+
+@dataclass(frozen=True, eq=False)
+class LossTerm:
+    """One named loss of a batch, as a sum and what the sum is divided by.
+
+    Kept apart, so that the parts of a batch on several devices add up to the loss of the whole: sums add, counts add,
+    means do not.
+
+    Args:
+        total: scalar; the sum over whatever the loss is averaged over (images, anchors, objects), with its gradient.
+        count: how many those are, at least 0; a scalar without gradient. 0 divides as 1 does.
+    """
+
+    total: Tensor
+    count: Tensor | float
+
+    def __post_init__(self) -> None:
+        _require(self.total.ndim == 0, f"LossTerm.total must be a scalar, got shape {tuple(self.total.shape)}")
+        sound = self.count.ndim == 0 if isinstance(self.count, Tensor) else self.count >= 0
+        _require(sound, "LossTerm.count must be a scalar of at least 0")
+
+    @property
+    def value(self) -> Tensor:
+        """The loss of these images alone: the mean, float32."""
+        return self.total.float() / divisor(torch.as_tensor(self.count, device=self.total.device))
+
+
+def divisor(count: Tensor) -> Tensor:
+    """What a sum over ``count`` things is divided by: the count, or 1 where there is nothing to count."""
+    return torch.where(count > 0, count, torch.ones_like(count))

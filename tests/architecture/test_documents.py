@@ -74,7 +74,7 @@ def test_the_detector_of_the_guide_works(tmp_path):
     system = guide.OneBox(guide.OneBoxConfig(width=4), data.classes)
     targets = [system.preparation.target(sample.target) for sample in data]
     losses = system.loss(system.prepare([sample.image for sample in data]), targets)
-    sum(losses.values()).backward()
+    sum(term.value for term in losses.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in system.parameters())
     assert [found.size for found in system.predict([sample.image for sample in data])] == [(48, 64)] * 2
     assert system.recipe().stages[0].batch_size == 8

@@ -9,7 +9,7 @@ from torch import Tensor
 from sightline.contract import GradientStage, NeuralSystem
 from sightline.geometry.iou import pairwise_iou
 from sightline.model_file import write_model
-from sightline.structures import Classes, Detections, Target
+from sightline.structures import Classes, Detections, LossTerm, Target
 from sightline.zoo import CATALOGUE, create, load
 
 CLASSES = Classes(("disc", "star", "gear"), (4, 8, 15))
@@ -74,8 +74,8 @@ def targets() -> list[Target]:
 def losses_of(system: NeuralSystem, truth: list[Target]) -> dict[str, Tensor]:
     torch.manual_seed(0)
     losses = system.loss(system.prepare(images()), [system.preparation.target(target) for target in truth])
-    assert all(value.shape == () for value in losses.values())
-    return losses
+    assert all(isinstance(term, LossTerm) for term in losses.values())
+    return {name: term.value for name, term in losses.items()}
 
 
 def same(one: Detections, other: Detections, tolerance: float = 0.0) -> bool:
@@ -187,7 +187,7 @@ def test_one_image_is_learned_by_heart(name):
     system.train()
     for _ in range(60 if name in LEARNS_QUICKLY else 120):
         optimiser.zero_grad()
-        sum(system.loss(batch, prepared).values()).backward()
+        sum(term.value for term in system.loss(batch, prepared).values()).backward()
         optimiser.step()
     (found,) = system.predict(image)
     assert int(found.labels[0]) == 1

@@ -92,7 +92,7 @@ def _on_the_same_samples(
     peer.roi_heads.add_gt_proposals = lambda _proposals, _truth: list(same)
     peer.roi_heads.fg_bg_sampler = lambda labels: ([n > 0 for n in labels], [n == 0 for n in labels])
     wanted = peer.train()(images, [{"boxes": b, "labels": n + 1} for b, n in truth])
-    return found, wanted
+    return {name: term.value for name, term in found.items()}, wanted
 
 
 @pytest.mark.parametrize("seed", range(3))

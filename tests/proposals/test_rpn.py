@@ -75,8 +75,8 @@ def test_no_proposal_reaches_the_score_asked_for() -> None:
 def test_losses_without_objects_are_finite_and_only_about_background() -> None:
     rpn, raw = _raw()
     losses = rpn.loss(raw, pad_targets([Target.empty((64, 96))] * 2))
-    assert losses["rpn_box"] == 0
-    assert 0 < float(losses["rpn_objectness"]) < 100
+    assert losses["rpn_box"].value == 0
+    assert 0 < float(losses["rpn_objectness"].value) < 100
 
 
 def test_perfect_outputs_have_almost_no_loss() -> None:
@@ -90,8 +90,8 @@ def test_perfect_outputs_have_almost_no_loss() -> None:
         rpn.coder.encode(padded.boxes[0].expand(len(raw.anchors), 4), raw.anchors).expand(2, -1, 4),
         raw.level_sizes,
     )
-    assert sum(rpn.loss(perfect, padded).values()) < 1e-6
-    assert sum(rpn.loss(raw, padded).values()) > 0.1
+    assert sum(term.value for term in rpn.loss(perfect, padded).values()) < 1e-6
+    assert sum(term.value for term in rpn.loss(raw, padded).values()) > 0.1
 
 
 def test_background_over_an_ignored_region_costs_nothing() -> None:
@@ -103,7 +103,7 @@ def test_background_over_an_ignored_region_costs_nothing() -> None:
     raw = RPNRaw(raw.anchors, raw.objectness[:1], raw.deltas[:1], raw.level_sizes)
     silent = RPNRaw(raw.anchors, torch.where(inside, raw.objectness, -30.0), raw.deltas, raw.level_sizes)
     assert inside.any()
-    assert float(rpn.loss(silent, padded)["rpn_objectness"]) < 1e-6
+    assert float(rpn.loss(silent, padded)["rpn_objectness"].value) < 1e-6
 
 
 def test_padding_keeps_each_image_to_itself() -> None:

@@ -9,11 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_system import SIDE, TinySystem, make_samples, negative_error, stage
-from torch import Tensor
 
 from sightline.contract import GradientStage, Optimiser, Recipe, Schedule
 from sightline.errors import ModelFileError, SightlineError
-from sightline.structures import ImageBatch, Sample, Target
+from sightline.structures import ImageBatch, LossTerm, Sample, Target
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress
@@ -28,10 +27,11 @@ WILD = stage(optimiser=Optimiser(lr=1e30), schedule=Schedule("constant", warmup_
 class FromSides(TinySystem):
     """Its loss takes the logarithm of a quotient of sides, as R-CNN's coding does, squared."""
 
-    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
         sides = [(t.boxes[:, 2:] - t.boxes[:, :2]).min() if len(t) else torch.ones(()) for t in targets]
         scale = self.head.bias.sum() ** 2 + 1
-        return {**super().loss(batch, kept(targets)), "sides": torch.stack([scale / side**16 for side in sides]).mean()}
+        total = torch.stack([scale / side**16 for side in sides]).sum()
+        return {**super().loss(batch, kept(targets)), "sides": LossTerm(total, len(sides))}
 
 
 def kept(targets: Sequence[Target]) -> list[Target]:
@@ -40,21 +40,29 @@ def kept(targets: Sequence[Target]) -> list[Target]:
     return [t if len(t) else Target(one, torch.zeros(1, dtype=torch.int64), t.size) for t in targets]
 
 
+def plus(term: LossTerm, value: float) -> LossTerm:
+    """The loss with something added to its value."""
+    return LossTerm(term.total + value * term.count, term.count)
+
+
 class RootOfNothing(TinySystem):
     """A finite loss whose gradient is not: the root of zero."""
 
-    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, Tensor]:
-        return {**super().loss(batch, targets), "root": (self.head.bias - self.head.bias).abs().sum().sqrt()}
+    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
+        return {
+            **super().loss(batch, targets),
+            "root": LossTerm((self.head.bias - self.head.bias).abs().sum().sqrt(), 1),
+        }
 
 
 class HalfOverflows(TinySystem):
     """Overflows in what it computes with 16 bits, and not with 32."""
 
-    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
         losses = super().loss(batch, targets)
         # 3.4e38 is the largest of both formats; what bfloat16 rounds up is infinite.
         reduced = (self.head(torch.ones(1, self.head.in_features))).dtype
-        return {**losses, "large": losses["x"] + torch.tensor(3.4e38).to(reduced).float() * 0}
+        return {**losses, "large": plus(losses["x"], float(torch.tensor(3.4e38).to(reduced)) * 0)}
 
 
 def run(
@@ -120,9 +128,9 @@ class Exploding(TinySystem):
 
     steps = 0
 
-    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
         self.steps += torch.is_grad_enabled()
-        return {name: value + 100.0 ** (7 * self.steps) for name, value in super().loss(batch, targets).items()}
+        return {name: plus(term, 100.0 ** (7 * self.steps)) for name, term in super().loss(batch, targets).items()}
 
 
 def test_explosion_tells_the_last_losses_and_the_way_on(tmp_path: Path) -> None:
@@ -158,9 +166,9 @@ def test_image_with_pixels_that_are_not_finite_is_named(tmp_path: Path) -> None:
 
 def test_one_image_of_the_batch_is_told_from_the_others(tmp_path: Path) -> None:
     class OneIsBad(TinySystem):
-        def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, Tensor]:
+        def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
             bad = any(len(target) == 2 for target in targets)
-            return {n: v * (math.inf if bad else 1) for n, v in super().loss(batch, targets).items()}
+            return {n: plus(term, math.inf if bad else 0) for n, term in super().loss(batch, targets).items()}
 
     samples = make_samples(8)
     two = Target(samples[3].target.boxes.repeat(2, 1), torch.zeros(2, dtype=torch.int64), (SIDE, SIDE))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sightline.contract import GradientStage, NeuralSystem, Optimiser, Recipe, Schedule
-from sightline.structures import Classes, Detections, ImageBatch, Sample, Target
+from sightline.structures import Classes, Detections, ImageBatch, LossTerm, Sample, Target
 from sightline.transforms.pipeline import Transform
 from sightline.transforms.preparation import Preparation
 
@@ -44,11 +44,12 @@ class TinySystem(NeuralSystem[TinyRaw, Detections]):
         maps = F.relu(self.norm(self.trunk(batch.images)))
         return TinyRaw(self.head(F.adaptive_avg_pool2d(maps, 4).flatten(1)).float())
 
-    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
         centres = self(batch).centres
         true = torch.stack([(t.boxes[0, :2] + t.boxes[0, 2:]) / (2 * SIDE) for t in targets])
         noise = torch.rand(()) if self.draws else 1.0
-        return {"x": F.mse_loss(centres[:, 0], true[:, 0]), "y": F.mse_loss(centres[:, 1], true[:, 1]) * noise}
+        x, y = ((centres - true) ** 2).sum(dim=0)
+        return {"x": LossTerm(x, len(true)), "y": LossTerm(y * noise, len(true))}
 
     def decode(self, raw: TinyRaw, batch: ImageBatch) -> list[Detections]:
         boxes = (raw.centres * SIDE)[:, [0, 1, 0, 1]] + torch.tensor([-2.0, -2.0, 2.0, 2.0])

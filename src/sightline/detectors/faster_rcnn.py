@@ -41,7 +41,7 @@ from sightline.layers.norms import fold_norms
 from sightline.necks.fpn import FPN
 from sightline.proposals.proposals import Proposals, rank_in_group
 from sightline.proposals.rpn import RPN, SMOOTH_L1_BETA, RPNConfig, RPNRaw
-from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch, Size, Target
+from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch, LossTerm, Size, Target
 from sightline.transforms.preparation import Preparation
 from sightline.transforms.presets import flip_augmentation, light_augmentation
 
@@ -265,7 +265,7 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         logits, deltas = self.look(features, proposals.boxes, proposals.image_index)
         return FasterRCNNRaw(features, rpn, proposals, logits, deltas)
 
-    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
         """``rpn_objectness``, ``rpn_box``, ``classification`` and ``box`` (Girshick 2015, equation 1)."""
         padded = pad_targets(targets)
         features = self.features(batch)
@@ -278,9 +278,8 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         box = F.smooth_l1_loss(
             deltas[positive, labels[positive]], true_deltas[positive], beta=SMOOTH_L1_BETA, reduction="sum"
         )
-        count = max(1, len(labels))
         classification = F.cross_entropy(logits, labels, reduction="sum")
-        return {**losses, "classification": classification / count, "box": box / count}
+        return {**losses, "classification": LossTerm(classification, len(labels)), "box": LossTerm(box, len(labels))}
 
     @torch.no_grad()
     def sample_regions(self, proposals: Proposals, targets: PaddedTargets) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -23,7 +23,7 @@ from sightline.geometry.coding import rcnn_coder
 from sightline.geometry.iou import pairwise_iou
 from sightline.geometry.nms import batched_nms
 from sightline.proposals.proposals import Proposals, rank_in_group
-from sightline.structures import FeatureMaps, Size
+from sightline.structures import FeatureMaps, LossTerm, Size
 
 SMOOTH_L1_BETA = 1 / 9
 
@@ -167,7 +167,7 @@ class RPN(nn.Module):
         survivors = survivors[rank_in_group(image_index[survivors], batch) < after]
         return Proposals(boxes[survivors], scores[survivors], image_index[survivors], batch)
 
-    def loss(self, raw: RPNRaw, targets: PaddedTargets) -> dict[str, Tensor]:
+    def loss(self, raw: RPNRaw, targets: PaddedTargets) -> dict[str, LossTerm]:
         """``rpn_objectness`` and ``rpn_box`` over the sampled anchors (equation 1 with lambda N_cls / N_reg = 1)."""
         with torch.no_grad():
             overlap = pairwise_iou(raw.anchors, targets.boxes)  # (B, A, M)
@@ -181,9 +181,9 @@ class RPN(nn.Module):
             true_boxes = targets.boxes[image, matches[image, anchor]]
             true_deltas = self.coder.encode(true_boxes, raw.anchors[anchor])
             sampled = positive | negative
-        count = max(1, int(sampled.sum()))
+        count = sampled.sum()
         objectness = F.binary_cross_entropy_with_logits(
             raw.objectness[sampled], positive[sampled].to(raw.objectness.dtype), reduction="sum"
         )
         box = F.smooth_l1_loss(raw.deltas[image, anchor], true_deltas, beta=SMOOTH_L1_BETA, reduction="sum")
-        return {"rpn_objectness": objectness / count, "rpn_box": box / count}
+        return {"rpn_objectness": LossTerm(objectness, count), "rpn_box": LossTerm(box, count)}

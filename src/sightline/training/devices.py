@@ -1,8 +1,10 @@
 """From the options to Lightning Fabric, which knows devices, distributed training and precision."""
 
+import atexit
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 
 from sightline.errors import ConfigError
@@ -74,5 +76,13 @@ def start_fabric(options: TrainOptions) -> tuple[Fabric, str]:
             f"devices cannot be set up: {error}", cure="check --devices, --nodes and --strategy"
         ) from error
     fabric.launch()
+    if fabric.world_size > 1:
+        # Threads of a group that is still open at exit bring the process down with an abort.
+        atexit.register(_leave_group)
     where = f"{accelerator} x {fabric.world_size}" if fabric.world_size > 1 else str(fabric.device)
     return fabric, f"device {where}, precision {precision.removesuffix('-true')} ({reason})"
+
+
+def _leave_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

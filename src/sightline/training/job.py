@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -154,11 +153,3 @@ class Job:
         stage = f"{row['stage']}, epoch {row['epoch']}"
         write_model(self.run.best, judged, stage=stage, metrics=kept, provenance=self.data.provenance)
         return replace(state, best=score, best_step=state.step, best_metrics=kept)
-
-    def mean_over_processes(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The mean of each value over all processes, which must have the same names."""
-        if self.fabric.world_size == 1 or not values:
-            return dict(values)
-        local = torch.tensor(list(values.values()), dtype=torch.float64, device=self.fabric.device)
-        reduced = self.fabric.all_reduce(local, reduce_op="mean")
-        return dict(zip(values, torch.as_tensor(reduced).tolist(), strict=True))

@@ -131,7 +131,6 @@ def validate(job: Job, learner: Learner, state: TrainState) -> TrainState:
     """Judge the weights as they are: a row of the history, and the best file if they are the best so far."""
     began = job.timer.seconds()
     means = {name: value / state.loss_steps for name, value in state.loss_sums.items()}
-    means = job.mean_over_processes(means)
     if job.leads:
         judged = job.system if learner.ema is None else learner.ema.network
         losses = {}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sightline.contract import NeuralSystem
+from sightline.structures import LossTerm
 from sightline.training.loader import TrainBatch
 
 _REDUCED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -53,8 +54,9 @@ def compute_apart(
     with _untouched(system):
         seed_draws(system.device, *draws)
         with _arithmetic(system.device, precision):
-            losses = getattr(system, loss)(*_on(part, system.device))
-        total = torch.stack([value.float() for value in losses.values()]).sum()
+            terms: dict[str, LossTerm] = getattr(system, loss)(*_on(part, system.device))
+        losses = {name: term.value for name, term in terms.items()}
+        total = torch.stack(list(losses.values())).sum()
         found = torch.autograd.grad(total, list(learning.values()), allow_unused=True)
         bad = [name for name, gradient in zip(learning, found, strict=True) if not _is_finite(gradient)]
         return Outcome({name: value.item() for name, value in losses.items()}, tuple(bad))

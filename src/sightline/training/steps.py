@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from sightline.contract import GradientStage, NeuralSystem
 from sightline.errors import SightlineError
+from sightline.structures import LossTerm, divisor
 from sightline.training.ema import Ema
 from sightline.training.loader import TrainBatch
 from sightline.training.replay import seed_draws
@@ -47,9 +48,19 @@ class LossOf(nn.Module):
         self.method = method
 
     def forward(self, batch: TrainBatch) -> dict[str, Tensor]:
-        """The named losses of a batch."""
-        losses: dict[str, Tensor] = getattr(self.system, self.method)(batch.images, batch.targets)
-        return losses
+        """The named losses of a batch: of each (2,) float32, its total and its count."""
+        return totals_and_counts(getattr(self.system, self.method)(batch.images, batch.targets))
+
+
+def totals_and_counts(losses: Mapping[str, LossTerm]) -> dict[str, Tensor]:
+    """Of each named loss (2,) float32: its total, with its gradient, and its count."""
+    counts = {name: torch.as_tensor(term.count, device=term.total.device) for name, term in losses.items()}
+    return {name: torch.stack([term.total.float(), counts[name].detach().float()]) for name, term in losses.items()}
+
+
+def _values(names: Iterable[str], terms: Tensor) -> dict[str, float]:
+    """Total over count of each named loss; ``terms`` is (T, 2)."""
+    return dict(zip(names, (terms[:, 0] / divisor(terms[:, 1])).tolist(), strict=True))
 
 
 class Stepper:
@@ -79,25 +90,35 @@ class Stepper:
         self._module, self._optimiser = fabric.setup(LossOf(system, stage.loss), optimiser)
 
     def step(self, parts: Sequence[TrainBatch], seed: int, number: int) -> dict[str, float]:
-        """Learn from one batch, given in equal parts.
+        """Learn from one batch, given in parts.
+
+        The totals of a part are divided by its counts over all processes, and the parts weigh as much as they have
+        images. So the gradient is that of the whole batch if there is one part, or if the counts of the parts are in
+        proportion to their images; other parts weigh a little otherwise, because their counts are not known before the
+        last is computed.
 
         Returns:
-            The mean over the parts of each named loss, of this process.
+            Each named loss of the whole batch: its total over its count, over all parts and processes.
 
         Raises:
             NotFiniteError: a loss or the gradient is not; or 16-mixed has skipped :data:`MOST_SKIPPED` steps in a row.
         """
-        sums: dict[str, float] = {}
         by_part: list[dict[str, float]] = []
+        sums: list[Tensor] = []
         for index, part in enumerate(parts):
             seed_draws(self._fabric.device, seed, number, index, self._fabric.global_rank)
             with self._without_exchange(index < len(parts) - 1):
                 losses = self._module(part.to(self._fabric.device))
-                self._fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
-            by_part.append(dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True)))
-            for name, value in by_part[-1].items():
-                sums[name] = sums.get(name, 0.0) + value / len(parts)
-        self._require_finite(by_part)
+                terms = torch.stack(list(losses.values()))
+                joined, images = self._joined(terms, len(part))
+                share = images / self._stage.batch_size
+                # The exchange takes the mean of the gradients; the number of processes makes it their sum.
+                weights = share * self._fabric.world_size / divisor(joined[:, 1])
+                self._fabric.backward((terms[:, 0] * weights).sum())
+            by_part.append(_values(losses, terms.detach()))
+            sums.append(joined)
+        values = _values(losses, torch.stack(sums).sum(dim=0))
+        self._require_finite(by_part, values)
         self._clip()
         scale = self.scaler_state().get("scale")
         self._optimiser.step()
@@ -105,7 +126,14 @@ class Stepper:
         self._optimiser.zero_grad(set_to_none=True)
         if self._ema is not None:
             self._ema.update(self._system)
-        return sums
+        return values
+
+    def _joined(self, terms: Tensor, images: int) -> tuple[Tensor, Tensor]:
+        """Totals and counts (T, 2) and the number of images, summed over all processes, without gradient."""
+        values = torch.cat([terms.detach().flatten(), terms.new_tensor([images])])
+        if self._fabric.world_size > 1:
+            values = torch.as_tensor(self._fabric.all_reduce(values, reduce_op="sum"))
+        return values[:-1].view_as(terms), values[-1]
 
     def _without_exchange(self, wanted: bool) -> contextlib.AbstractContextManager[None]:
         """Processes exchange gradients after the last part only."""
@@ -126,12 +154,12 @@ class Stepper:
                 # Fabric would scale the gradients of 16-mixed back a second time.
                 nn.utils.clip_grad_value_(self._system.parameters(), stage.clip_value)
 
-    def _require_finite(self, by_part: Sequence[dict[str, float]]) -> None:
-        """Losses, and the norm of the gradient: one pass over it, however it is clipped afterwards."""
-        for losses in by_part:
+    def _require_finite(self, by_part: Sequence[dict[str, float]], joined: dict[str, float]) -> None:
+        """Losses of this process and of all, and the norm of the gradient: one pass over it, however it is clipped."""
+        for losses, where in [*((losses, "") for losses in by_part), (joined, " in another process")]:
             bad = next((name for name, value in losses.items() if not math.isfinite(value)), None)
             if bad is not None:
-                raise NotFiniteError(f"the loss {bad} is not finite", by_part)
+                raise NotFiniteError(f"the loss {bad} is not finite{where}", by_part)
         # The scaler of 16-mixed meets infinite gradients in its course and skips their steps.
         if self.scaler_state():
             return

@@ -21,9 +21,8 @@ _SEED = 0
 def validation_losses(
     system: NeuralSystem[Any, Any], loss: str, loading: Loading, batch_size: int, fabric: Fabric
 ) -> dict[str, float]:
-    """Mean over the images of each named loss: no gradients, evaluation mode, the same draws every time."""
-    sums: dict[str, float] = {}
-    images = 0
+    """Each named loss of the whole split, its total over its count: no gradients, evaluation mode, the same draws."""
+    sums: dict[str, tuple[float, float]] = {}
     was_training = system.training
     system.eval()
     devices = [fabric.device] if fabric.device.type == "cuda" else []
@@ -31,11 +30,11 @@ def validation_losses(
         torch.manual_seed(_SEED)
         for loaded in loading.validation_batches(batch_size):
             batch = loaded.to(fabric.device)
-            images += len(batch)
-            for name, value in getattr(system, loss)(batch.images, batch.targets).items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(batch)
+            for name, term in getattr(system, loss)(batch.images, batch.targets).items():
+                total, count = sums.get(name, (0.0, 0.0))
+                sums[name] = total + float(term.total), count + float(term.count)
     system.train(was_training)
-    return {name: value / images for name, value in sums.items()}
+    return {name: total / (count or 1.0) for name, (total, count) in sums.items()}
 
 
 def score_of(metrics: Mapping[str, float], losses: Mapping[str, float]) -> float | None:
