@@ -91,8 +91,9 @@ def match_columns(truth: Truth, found: Found, iou: float = 0.5) -> Matches:
     classes = 1 + max((int(labels.max()) for labels in (truth.labels, found.labels) if len(labels)), default=0)
     objects = _Boxes(truth.images * classes + truth.labels, truth.boxes)
     boxes = _Boxes(found.images * classes + found.labels, found.boxes)
-    rank = _rank_in_group(boxes.group)
-    chosen, overlap = _greedy(*_pairs(boxes, objects, truth.ignore, rank, iou), rank, truth.ignore)
+    rank = rank_in_group(boxes.group)
+    pairs = _pairs(boxes, objects, truth.ignore, rank, iou)
+    chosen, overlap = greedy_choice(*pairs, ~truth.ignore[pairs[1]], rank, truth.ignore)
     to_ignored = (chosen >= 0) & truth.ignore[chosen] if len(truth) else np.zeros(len(chosen), np.bool_)
     counted = (rank < DETECTIONS_PER_IMAGE) & ~to_ignored
     found_objects = np.zeros(len(truth), np.bool_)
@@ -108,7 +109,7 @@ class _Boxes:
     boxes: Floats
 
 
-def _rank_in_group(group: Ints) -> Ints:
+def rank_in_group(group: Ints) -> Ints:
     """The place of each row among the rows of its group: 0 for the first."""
     order = np.argsort(group, kind="stable")
     ordered = group[order]
@@ -127,33 +128,51 @@ def _pairs(found: _Boxes, objects: _Boxes, ignored: Bools, rank: Ints, iou: floa
     detection = np.repeat(allowed, count)
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     target = by_group[np.repeat(start, count) + within]
-    overlap = _overlap(found.boxes[detection], objects.boxes[target], ignored[target])
+    overlap = pair_overlap(found.boxes[detection], objects.boxes[target], ignored[target])
     # The reference lets an overlap of 1 - 1e-10 pass for 1.
     enough = overlap >= min(iou, 1 - 1e-10)
     return detection[enough], target[enough], overlap[enough]
 
 
-def _overlap(boxes: Floats, others: Floats, ignored: Bools) -> Floats:
-    """IoU of pairs, or for ignored objects the covered share of the detection."""
+def pair_overlap(boxes: Floats, others: Floats, ignored: Bools) -> Floats:
+    """IoU of pairs of a detection and an object, each (P, 4); for ignored objects the covered share of the detection.
+
+    Returns:
+        (P,) in 0..1; 0 where both have no area.
+    """
     shared = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
     intersection = np.clip(shared, 0, None).prod(axis=1)
     area, other_area = (b[:, 2:] - b[:, :2] for b in (boxes, others))
     whole: Floats = area.prod(axis=1)
     union = np.where(ignored, whole, whole + other_area.prod(axis=1) - intersection)
-    result: Floats = intersection / union
+    result: Floats = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     return result
 
 
-def _greedy(detection: Ints, target: Ints, overlap: Floats, rank: Ints, ignored: Bools) -> tuple[Ints, Floats]:
-    """The object that each detection chooses, or -1, and the overlap with it."""
+def greedy_choice(
+    detection: Ints, target: Ints, overlap: Floats, preference: Ints | Bools, rank: Ints, ignored: Bools
+) -> tuple[Ints, Floats]:
+    """The object that each detection chooses, and the overlap with it.
+
+    Args:
+        detection: (P,) detections that may choose.
+        target: (P,) object that each may choose.
+        overlap: (P,) of the two.
+        preference: (P,) what is greater is chosen first, whatever the overlap.
+        rank: (N,) turn of each detection; those with the same turn share no object.
+        ignored: (M,) objects that stay free.
+
+    Returns:
+        (N,) object, -1 for none, and (N,) overlap, 0 for none.
+    """
     # Sorted so that the best choice of a detection is the last of its rows.
-    order = np.lexsort((target, overlap, ~ignored[target], detection, rank[detection]))
+    order = np.lexsort((target, overlap, preference, detection, rank[detection]))
     detection, target, overlap = detection[order], target[order], overlap[order]
     chosen = np.full(len(rank), -1)
     chosen_overlap = np.zeros(len(rank))
     taken = np.zeros(len(ignored), np.bool_)
-    rounds = np.searchsorted(rank[detection], np.arange(DETECTIONS_PER_IMAGE + 1))
-    for start, stop in pairwise(rounds):
+    turns = rank[detection]
+    for start, stop in pairwise(np.searchsorted(turns, np.arange(turns[-1] + 2)) if len(turns) else ()):
         rows = np.arange(start, stop)[~taken[target[start:stop]]]
         if len(rows) == 0:
             continue
