@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from sightline.contract import System
-from sightline.errors import ConfigError
+from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.columns import found_of, truth_of
 from sightline.evaluation.evaluation import Evaluation, judge_columns
+from sightline.runtime import is_out_of_memory
 from sightline.structures import Classes, Detections, Sample, Size, Target
 
 __all__ = ["Evaluation", "ImageRecord", "LabelledImages", "Progress", "evaluate", "judge", "predict_dataset"]
@@ -129,6 +130,7 @@ def predict_dataset(
 
     Raises:
         DataError: an image that cannot be read.
+        SightlineError: memory ran out; names the images and a smaller size.
         ValueError: a batch size below 1 or fewer than 0 workers.
     """
     if batch_size < 1 or workers < 0:
@@ -136,11 +138,27 @@ def predict_dataset(
     order = _by_aspect_ratio(data)
     results: dict[int, Detections] = {}
     for samples in _batches(data, order, batch_size, workers):
-        for found in system.predict([sample.image for sample in samples]):
+        for found in _predicted(system, samples):
             results[order[len(results)]] = found.to("cpu")
         if progress is not None:
             progress(len(results), len(data))
     return [results[index] for index in range(len(data))]
+
+
+def _predicted(system: System[Detections], samples: Sequence[Sample]) -> list[Detections]:
+    """The results of some images; memory that runs out is an answer that names them."""
+    try:
+        return system.predict([sample.image for sample in samples])
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        height, width = (max(sample.target.size[side] for sample in samples) for side in (0, 1))
+        raise SightlineError(
+            f"out of memory in predicting {len(samples)} images of up to {height}x{width} pixels at once",
+            place=", ".join(sample.path or f"image {sample.image_id}" for sample in samples[:8]),
+            cause=f"the images are too many or too large for this device ({str(error).strip()[:200]})",
+            cure=f"--batch {max(1, len(samples) // 2)} in evaluation, or a smaller --imgsz",
+        ) from error
 
 
 def _by_aspect_ratio(data: LabelledImages) -> list[int]:

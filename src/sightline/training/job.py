@@ -15,6 +15,7 @@ from sightline.training.cache import HeldSamples
 from sightline.training.checkpoints import Checkpoint, write_checkpoint
 from sightline.training.history import Row, describe_row, read_history, write_history
 from sightline.training.loader import Loading
+from sightline.training.memory import answering_for_memory, smaller_images
 from sightline.training.options import TrainOptions
 from sightline.training.progress import Progress
 from sightline.training.run_folder import RunFolder
@@ -138,7 +139,9 @@ class Job:
         """
         metrics: dict[str, float] = {}
         if self.evaluate is not None and self.val is not None:
-            metrics = {name: float(value) for name, value in self.evaluate(judged, self._judging).items()}
+            cure = f"start again with {smaller_images(judged.preparation)}"
+            with answering_for_memory("judging the validation split", None, cure):
+                metrics = {name: float(value) for name, value in self.evaluate(judged, self._judging).items()}
         if losses:
             row |= {"val/total": sum(losses.values()), **{f"val/{name}": value for name, value in losses.items()}}
         row |= {f"val/{name}": value for name, value in metrics.items()}

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from sightline.errors import SightlineError
 from sightline.runtime import tune_allocator, usable_cores
 from sightline.structures import ImageBatch, Sample, Size, Target
+from sightline.training.lost_workers import loading_failed, worker_lost
 from sightline.transforms.pipeline import Transform, apply
 from sightline.transforms.preparation import Preparation
 
@@ -133,14 +134,26 @@ class _PreparedBatches(Dataset[TrainBatch | SightlineError]):
     _orders: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __getitem__(self, positions: list[int]) -> TrainBatch | SightlineError:
+        names: list[str] = []
         try:
-            samples = [self._sample(position) for position in positions]
+            return self._batch(positions, names)
         except SightlineError as error:
             return error
+        except (RuntimeError, MemoryError) as error:
+            answer = loading_failed(error, [*names, "the next image"] if len(names) < len(positions) else names)
+            if answer is None:
+                raise
+            return answer
+
+    def _batch(self, positions: list[int], names: list[str]) -> TrainBatch:
+        """The batch; ``names`` gets those of the images as they are loaded."""
+        samples = []
+        for position in positions:
+            samples.append(self._sample(position))
+            names.append(samples[-1].path or f"image {samples[-1].image_id}")
         images = self.preparation.batch([sample.image for sample in samples])
         targets = tuple(self.preparation.target(sample.target) for sample in samples)
-        names = tuple(sample.path or f"image {sample.image_id}" for sample in samples)
-        return TrainBatch(images, targets, names)
+        return TrainBatch(images, targets, tuple(names))
 
     def _sample(self, position: int) -> Sample:
         if self.seed is None:
@@ -190,7 +203,7 @@ class Loading:
             while True:
                 parts: list[TrainBatch] = []
                 for _ in range(sampling.accumulate):
-                    parts.append(_answer(next(loaded)))  # noqa: PERF401  # a comprehension would keep `loaded` alive
+                    parts.append(_next(loaded))  # noqa: PERF401  # a comprehension would keep `loaded` alive
                 yield parts
         finally:
             # Workers end when the loader's iterator goes; a traceback must not keep it.
@@ -201,8 +214,9 @@ class Loading:
         batches = _PreparedBatches(self.samples, self.preparation, (), None)
         count = len(self.samples)
         positions = [list(range(first, min(first + size, count))) for first in range(0, count, size)]
-        for batch in _load(batches, positions, min(self.workers, len(positions))):
-            yield _answer(batch)
+        loaded = iter(_load(batches, positions, min(self.workers, len(positions))))
+        for _ in positions:
+            yield _next(loaded)
 
 
 def sensible_workers(processes_here: int = 1) -> int:
@@ -235,7 +249,14 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _answer(batch: TrainBatch | SightlineError) -> TrainBatch:
+def _next(loaded: Iterator[TrainBatch | SightlineError]) -> TrainBatch:
+    try:
+        batch = next(loaded)
+    except RuntimeError as error:
+        answer = worker_lost(error)
+        if answer is None:
+            raise
+        raise answer from error
     if isinstance(batch, SightlineError):
         raise batch
     return batch

@@ -54,12 +54,12 @@ def named(names: Sequence[str]) -> str:
 
 
 @contextmanager
-def answering_for_memory(doing: str, load: Load, cure: str) -> Iterator[None]:
+def answering_for_memory(doing: str, load: Load | None, cure: str) -> Iterator[None]:
     """Turns every way of running out of memory into one error.
 
     Args:
         doing: what is computed, as ``training, step 12 of stage joint``.
-        load: what it is computed on.
+        load: what it is computed on, where that is known.
         cure: the next smaller size.
 
     Raises:
@@ -73,12 +73,12 @@ def answering_for_memory(doing: str, load: Load, cure: str) -> Iterator[None]:
         raise out_of_memory(error, doing, load, cure) from error
 
 
-def out_of_memory(error: BaseException, doing: str, load: Load, cure: str) -> SightlineError:
+def out_of_memory(error: BaseException, doing: str, load: Load | None, cure: str) -> SightlineError:
     """The error that names the batch and the next smaller size."""
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return SightlineError(
-        f"out of memory in {doing}: {load}",
-        place=named(load.names) or None,
+        f"out of memory in {doing}" + ("" if load is None else f": {load}"),
+        place=None if load is None else named(load.names) or None,
         cause=f"the batch is too large for this device ({said[:200]})",
         cure=cure,
     )

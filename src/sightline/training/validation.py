@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from sightline.contract import NeuralSystem, System
 from sightline.structures import Sample
 from sightline.training.loader import Loading
+from sightline.training.memory import Load, answering_for_memory, smaller_images
 
 Evaluate = Callable[[System[Any], Sequence[Sample]], Mapping[str, float]]
 """Metrics of a system on samples, such as {"AP": 0.4, "AP50": 0.6}; "best" means the highest value of the
@@ -23,6 +24,7 @@ def validation_losses(
 ) -> dict[str, float]:
     """Each named loss of the whole split, its total over its count: no gradients, evaluation mode, the same draws."""
     sums: dict[str, tuple[float, float]] = {}
+    cure = f"start again with {smaller_images(system.preparation)}"
     was_training = system.training
     system.eval()
     devices = [fabric.device] if fabric.device.type == "cuda" else []
@@ -30,7 +32,9 @@ def validation_losses(
         torch.manual_seed(_SEED)
         for loaded in loading.validation_batches(batch_size):
             batch = loaded.to(fabric.device)
-            for name, term in getattr(system, loss)(batch.images, batch.targets).items():
+            with answering_for_memory("validation", Load.of(batch), cure):
+                losses = getattr(system, loss)(batch.images, batch.targets)
+            for name, term in losses.items():
                 total, count = sums.get(name, (0.0, 0.0))
                 sums[name] = total + float(term.total), count + float(term.count)
     system.train(was_training)
