@@ -1,13 +1,14 @@
 """Writing files so that a crash at any moment leaves the old file or the new one, never half of one."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sightline.errors import ConfigError
+from sightline.errors import ConfigError, SightlineError
 
 
 def sync_file(path: Path) -> None:
@@ -25,6 +26,46 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def move(old: Path, new: Path) -> None:
+    """Rename a file or folder within its folder, and wait until that is on the disk."""
+    old.rename(new)
+    sync_folder(new.parent)
+
+
+@contextmanager
+def writing(place: Path, cure: str) -> Iterator[None]:
+    """Turn a failure of the disk within the block into an answer.
+
+    Args:
+        place: what is being written.
+        cure: what helps once there is room.
+
+    Raises:
+        SightlineError: the disk is full, or the place cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SightlineError(
+            f"cannot be written ({error.strerror or error})",
+            place=place,
+            cause="the disk is full or was taken away",
+            cure=cure,
+        ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Take away what :func:`replace_atomically` left in a folder when its process was killed."""
+    for left in folder.iterdir():
+        if is_leftover(left.name):
+            left.unlink(missing_ok=True)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a name is one that :func:`replace_atomically` writes under before the move."""
+    return re.fullmatch(r"\..+\.\d+\.tmp", name) is not None
 
 
 def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:

@@ -1,13 +1,14 @@
 """A model as one ``.safetensors`` file whose header says what it is.
 
 The format is safetensors (https://github.com/huggingface/safetensors): 8 bytes with the length of a JSON header, the
-header, the tensors. Sightline's own header is JSON text in the metadata under the key ``sightline``. Pickle is never
-read or written. Weights are float32 on disk.
+header, the tensors. Sightline's own header is JSON text in the metadata under the key ``sightline``; it holds a
+checksum of itself and of the tensors. Pickle is never read or written. Weights are float32 on disk.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from torch import Tensor, nn
 
 from sightline.backbones.weights import damaged, read_tensors, safetensors_header
 from sightline.contract import NeuralSystem
-from sightline.errors import ModelFileError
+from sightline.errors import ModelFileError, SightlineError
 from sightline.files import replace_atomically
 from sightline.structures import Classes
 from sightline.version import __version__
 
-FORMAT = 1
-"""Version of the header; a reader refuses newer ones."""
+FORMAT = 2
+"""Version of the header; a reader refuses newer ones. 1 had no checksum."""
 
 METADATA_KEY = "sightline"
 _NAMED_MISFITS = 3
@@ -45,6 +46,7 @@ class ModelHeader:
         metrics: what was measured when the file was written.
         provenance: licence and origin of the weights.
         versions: of sightline and torch.
+        sha256: checksum of all that is said above and of the tensors; empty in files from before there was one.
     """
 
     format: int
@@ -57,6 +59,7 @@ class ModelHeader:
     metrics: dict[str, float]
     provenance: str
     versions: dict[str, str]
+    sha256: str = ""
 
     @property
     def classes(self) -> Classes:
@@ -82,7 +85,7 @@ def write_model(
         provenance: licence and origin of the weights.
 
     Raises:
-        ModelFileError: the file cannot be written; what was there is unharmed.
+        SightlineError: the file cannot be written; what was there is unharmed.
     """
     header = ModelHeader(
         format=FORMAT,
@@ -97,13 +100,18 @@ def write_model(
         versions={"sightline": __version__, "torch": str(torch.__version__)},
     )
     # One key only: safetensors writes several in an order of its own, and the same model should be the same bytes.
-    metadata = {METADATA_KEY: json.dumps(asdict(header))}
     tensors = tensors_of(system)
+    values = asdict(header)
+    values["sha256"] = _checksum(values, tensors)
+    metadata = {METADATA_KEY: json.dumps(values)}
     try:
         replace_atomically(path, lambda beside: save_file(tensors, beside, metadata))
     except (OSError, SafetensorError) as error:
-        raise ModelFileError(
-            f"cannot be written ({error})", place=path, cause="the disk is full or the folder is read-only"
+        raise SightlineError(
+            f"cannot be written ({error})",
+            place=path,
+            cause="the disk is full or the folder is read-only",
+            cure="make room, and go on with --resume where a run was training",
         ) from error
 
 
@@ -112,12 +120,46 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
 
 
+def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a header without its own checksum, and of the tensors with names, types and shapes."""
+    said = {name: value for name, value in header.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _require_sum(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ``ModelFileError`` unless a model file has the checksum that it gives; those of format 1 give none."""
+    header = _said_by(path)
+    if header["sha256"] and header["sha256"] != _checksum(header, tensors):
+        raise ModelFileError(
+            "is damaged: what it holds does not have the checksum that it gives",
+            place=path,
+            cause="it was changed after it was written: by hand, by a failing disk, or by a copy that went wrong",
+            cure="copy it again from where it is whole, or train again",
+        )
+
+
 def read_header(path: Path) -> ModelHeader:
-    """The header of a model file; the tensors are not read.
+    """The header of a model file; the tensors are not read, and the checksum is not verified.
 
     Raises:
         ModelFileError: the file is missing, damaged, foreign or of a newer Sightline.
     """
+    values = _said_by(path)
+    try:
+        header = ModelHeader(**{field.name: values[field.name] for field in fields(ModelHeader)})
+        classes = Classes(tuple(header.class_names), tuple(header.class_ids))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _senseless(path, error) from error
+    return replace(header, class_names=classes.names, class_ids=classes.ids)
+
+
+def _said_by(path: Path) -> dict[str, Any]:
+    """The JSON text of a model file's header, of a format that this version reads."""
     text = safetensors_header(path).get("__metadata__", {}).get(METADATA_KEY)
     if text is None:
         raise ModelFileError(
@@ -127,7 +169,7 @@ def read_header(path: Path) -> ModelHeader:
             "builds the model",
         )
     try:
-        values = json.loads(text)
+        values: dict[str, Any] = json.loads(text)
         if values["format"] > FORMAT:
             written_by = values.get("versions", {}).get("sightline", "a newer version")
             raise ModelFileError(
@@ -136,12 +178,13 @@ def read_header(path: Path) -> ModelHeader:
                 cause=f"it was written by Sightline {written_by}",
                 cure="upgrade sightline",
             )
-        header = ModelHeader(**{field.name: values[field.name] for field in fields(ModelHeader)})
-        classes = Classes(tuple(header.class_names), tuple(header.class_ids))
-    except (ValueError, KeyError, TypeError) as error:
-        raise damaged(path, f"its Sightline header makes no sense ({error!r})") from error
-    values = {field.name: values[field.name] for field in fields(ModelHeader)}
-    return ModelHeader(**{**values, "class_names": classes.names, "class_ids": classes.ids})
+        return {**values, "sha256": values["sha256"] if values["format"] > 1 else values.get("sha256", "")}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _senseless(path, error) from error
+
+
+def _senseless(path: Path, error: Exception) -> ModelFileError:
+    return damaged(path, f"its Sightline header makes no sense ({error!r})")
 
 
 def is_model_file(path: Path) -> bool:
@@ -162,10 +205,12 @@ def load_weights(path: Path, system: nn.Module, *, skip: tuple[str, ...] = ()) -
         skip: tensors whose names begin so stay as the system has them, whatever the file holds of them.
 
     Raises:
-        ModelFileError: the file is damaged, or a tensor is missing, unexpected or of another shape; the system is
-            unchanged then.
+        ModelFileError: the file is damaged (its checksum is verified), or a tensor is missing, unexpected or of another
+            shape; the system is unchanged then.
     """
-    tensors = {name: tensor for name, tensor in read_tensors(path).items() if not name.startswith(skip)}
+    tensors = read_tensors(path)
+    _require_sum(path, tensors)
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(skip)}
     tensors |= {name: tensor for name, tensor in system.state_dict().items() if name.startswith(skip)}
     require_fit(path, tensors, system)
     system.load_state_dict(tensors)

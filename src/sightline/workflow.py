@@ -209,7 +209,7 @@ def train(
     validation = _validation(options)
     folder = next_folder(RUNS / f"{system.name}-{data.train.name}", numbered=True) if out is None else Path(out)
     with (
-        RunFolder.create(folder, resume=options.resume) as run,
+        RunFolder.create(folder, resume=options.resume, from_previous=options.from_previous) as run,
         _logged(SilentProgress() if progress is None else progress, options, run) as told,
     ):
         run.record("data", _description(data), free=("path",))

@@ -1,4 +1,3 @@
-import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -7,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sightline.errors import ModelFileError, SightlineError
+from sightline import files
+from sightline.errors import ConfigError, ModelFileError, SightlineError
 from sightline.training import checkpoints
-from sightline.training.checkpoints import Checkpoint, has_checkpoint, read_checkpoint, write_checkpoint
+from sightline.training.checkpoints import Checkpoint, go_back, has_checkpoint, read_checkpoint, write_checkpoint
 from sightline.training.state import TrainState
 
 
@@ -24,60 +24,49 @@ def step_in(folder: Path) -> int:
     return checkpoint.state.step
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
 def test_round_trip(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "last", numbered(3))
     write_checkpoint(tmp_path / "last", numbered(4))
     read = read_checkpoint(tmp_path / "last")
     assert read.state == numbered(4).state
     assert torch.equal(read.tensors["model"]["w"], torch.full((3,), 4.0)) and read.tensors["optimiser"] == {}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["last"]
+    assert names(tmp_path) == ["last", "previous"]
+    assert step_in(tmp_path / "previous") == 3
 
 
-class Cut(BaseException):
-    """The power goes."""
-
-
-def test_cut_off_at_any_stage_of_writing_leaves_a_whole_checkpoint(
+def test_each_file_and_name_is_on_the_disk_before_the_next_move(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places: list[tuple[object, str]] = [
-        (Path, "mkdir"), (Path, "rename"), (Path, "write_text"), (shutil, "rmtree"),
-        (checkpoints, "save_file"), (checkpoints, "sync_file"), (checkpoints, "sync_folder"),
-    ]  # fmt: skip
-    calls = 0
-    shutil_rmtree = shutil.rmtree
+    write_checkpoint(tmp_path / "last", numbered(1))
+    write_checkpoint(tmp_path / "last", numbered(2))
+    done: list[str] = []
 
-    def counted(original: Callable[..., object], stop_at: int) -> Callable[..., object]:
-        def call(*args: object, **kwargs: object) -> object:
-            nonlocal calls
-            calls += 1
-            if calls == stop_at:
-                if original is shutil_rmtree:  # deleting is cut off half-way
-                    (Path(str(args[0])) / "state.json").unlink(missing_ok=True)
-                raise Cut
-            return original(*args, **kwargs)
+    def told(word: str, original: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            names = [str(Path(str(a)).relative_to(tmp_path)) for a in arguments if isinstance(a, Path)]
+            done.append(" ".join([word, *names]))
+            return original(*arguments)
 
         return call
 
-    for stop_at in itertools.count(1):
-        folder = tmp_path / str(stop_at) / "last"
-        folder.parent.mkdir()
-        write_checkpoint(folder, numbered(1))
-        calls, cut = 0, False
-        with monkeypatch.context() as patch:
-            for owner, name in places:
-                patch.setattr(owner, name, counted(getattr(owner, name), stop_at))
-            try:
-                write_checkpoint(folder, numbered(2))
-            except Cut:
-                cut = True
-        assert has_checkpoint(folder)
-        assert step_in(folder) in (1, 2)
-        write_checkpoint(folder, numbered(3))
-        assert step_in(folder) == 3
-        if not cut:
-            break
-    assert stop_at > 12
+    monkeypatch.setattr(checkpoints, "save_file", told("write", checkpoints.save_file))
+    monkeypatch.setattr(Path, "rename", told("rename", Path.rename))
+    monkeypatch.setattr(shutil, "rmtree", told("remove", shutil.rmtree))
+    for module in (checkpoints, files):
+        for name in ("sync_file", "sync_folder"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, told("sync", getattr(module, name)))
+    write_checkpoint(tmp_path / "last", numbered(3))
+    assert done == [
+        "write last.new/model.safetensors", "sync last.new/model.safetensors",
+        "write last.new/optimiser.safetensors", "sync last.new/optimiser.safetensors",
+        "sync last.new/state.json", "sync last.new", "sync .",
+        "remove previous", "sync .", "rename last previous", "sync .", "rename last.new last", "sync .",
+    ]  # fmt: skip
 
 
 def test_full_disk_is_told_and_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,21 +81,81 @@ def test_full_disk_is_told_and_harms_nothing(tmp_path: Path, monkeypatch: pytest
     assert step_in(tmp_path / "last") == 1
 
 
+def test_too_little_room_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(tmp_path / "last", numbered(1))
+    usage = shutil.disk_usage(tmp_path)._replace(free=70_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    write_checkpoint(tmp_path / "last", numbered(2))
+    large = Checkpoint(TrainState(), {"model": {"w": torch.zeros(2_000_000)}})
+    with pytest.raises(SightlineError, match=r"needs 8\.1 MB of room beside the ones before, 0\.1 are free.*make room"):
+        write_checkpoint(tmp_path / "last", large)
+    assert names(tmp_path) == ["last", "previous"] and step_in(tmp_path / "last") == 2
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "state.json"])
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.9])
-def test_damage_is_named(tmp_path: Path, file: str, keep: float) -> None:
+def test_damage_is_named_and_the_one_before_is_offered(tmp_path: Path, file: str, keep: float) -> None:
     folder = tmp_path / "last"
     write_checkpoint(folder, numbered(1))
-    content = (folder / file).read_bytes()
-    (folder / file).write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(ModelFileError, match=f"{file}.*damaged"):
+    cut_off(folder / file, keep)
+    with pytest.raises(ModelFileError, match=f"{file}.*damaged.*restore it from a backup"):
         read_checkpoint(folder)
-    shutil.copytree(folder, tmp_path / "spoilt")
+    with pytest.raises(ModelFileError, match="no whole checkpoint before"):
+        go_back(folder)
+    shutil.rmtree(folder)
+    for number in (1, 2):
+        write_checkpoint(folder, numbered(number))
+    with pytest.raises(ConfigError, match="the last checkpoint is whole"):
+        go_back(folder)
+    cut_off(folder / file, keep)
+    damaged = (folder / file).read_bytes()
+    with pytest.raises(ModelFileError, match=f"{file}.*damaged.*--resume --from-previous"):
+        read_checkpoint(folder)
+    aside = go_back(folder)
+    assert aside is not None and (aside / file).read_bytes() == damaged
+    assert step_in(folder) == 1 and names(tmp_path) == ["last", "last.damaged"]
     write_checkpoint(folder, numbered(2))
-    folder.rename(tmp_path / "last.old")
-    (tmp_path / "spoilt").rename(folder)
-    with pytest.raises(ModelFileError, match=r"rename last\.old, which is whole"):
-        read_checkpoint(folder)
+    cut_off(folder / file, keep)
+    assert go_back(folder) == tmp_path / "last.damaged-2"
+    assert step_in(folder) == 1
+
+
+def test_every_changed_byte_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "last"
+    write_checkpoint(folder, numbered(1))
+    for file in folder.iterdir():
+        whole = file.read_bytes()
+        for place in range(0, len(whole), 7):
+            file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            with pytest.raises(ModelFileError):
+                read_checkpoint(folder)
+        file.write_bytes(whole)
+    assert step_in(folder) == 1
+
+
+def test_checkpoint_that_was_taken_away_is_said_and_the_one_before_offered(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_checkpoint(tmp_path / "last", numbered(number))
+    shutil.rmtree(tmp_path / "last")
+    assert has_checkpoint(tmp_path / "last")
+    with pytest.raises(ModelFileError, match=r"no checkpoint.*--from-previous"):
+        read_checkpoint(tmp_path / "last")
+    assert go_back(tmp_path / "last") is None
+    assert step_in(tmp_path / "last") == 1
+
+
+def test_checkpoint_of_the_first_format_is_read(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "last", numbered(4))
+    file = tmp_path / "last" / "state.json"
+    content = json.loads(file.read_text())
+    state = {name: value for name, value in content["state"].items() if name not in ("began_step", "extensions")}
+    file.write_text(json.dumps({"format": 1, "sha256": content["sha256"], "state": state}))
+    assert read_checkpoint(tmp_path / "last").state == numbered(4).state
+
+
+def cut_off(file: Path, keep: float) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: int(keep * len(content))])
 
 
 def test_newer_format_and_none_at_all(tmp_path: Path) -> None:

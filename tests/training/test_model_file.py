@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_system import TinyConfig, TinySystem, make_system
 
-from sightline.errors import ModelFileError
+from sightline.errors import ModelFileError, SightlineError
 from sightline.files import write_atomically
 from sightline.model_file import load_weights, read_header, write_model
 
@@ -56,8 +57,8 @@ def test_missing_folder_and_foreign_files(tmp_path: Path) -> None:
 
 def test_newer_format_and_senseless_headers(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
-    save_file({"w": torch.ones(1)}, path, {"sightline": json.dumps({"format": 2, "versions": {"sightline": "9.1"}})})
-    with pytest.raises(ModelFileError, match=r"header format 2.*Sightline 9\.1.*upgrade"):
+    save_file({"w": torch.ones(1)}, path, {"sightline": json.dumps({"format": 3, "versions": {"sightline": "9.1"}})})
+    with pytest.raises(ModelFileError, match=r"header format 3.*Sightline 9\.1.*upgrade"):
         read_header(path)
     for text in ("{", "[]", '{"format": 1}', '{"format": "1"}'):
         save_file({"w": torch.ones(1)}, path, {"sightline": text})
@@ -76,6 +77,35 @@ def test_weights_of_another_shape_name_the_first_tensors(tmp_path: Path) -> None
 
 def test_a_failed_writing_leaves_what_was_there(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a.json", "{}")
-    with pytest.raises(ModelFileError, match="cannot be written"):
+    with pytest.raises(SightlineError, match=r"cannot be written.*make room"):
         write(tmp_path / "none" / "m.safetensors", make_system())
     assert (tmp_path / "a.json").read_text() == "{}" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_every_changed_byte_is_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.safetensors", make_system())
+    whole = path.read_bytes()
+    system = make_system(3)
+    before = {name: tensor.clone() for name, tensor in system.state_dict().items()}
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ModelFileError, match=r"m\.safetensors: .*(damaged|whole|format|foreign).*cure: "):
+            load_weights(path, system)
+    assert all(torch.equal(tensor, system.state_dict()[name]) for name, tensor in before.items())
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ModelFileError, match="does not have the checksum that it gives") as raised:
+        load_weights(path, system)
+    assert raised.value.exit_code == 4
+
+
+def test_file_of_the_first_format_is_read(tmp_path: Path) -> None:
+    system = make_system(1)
+    path = write(tmp_path / "m.safetensors", system)
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["sightline"])
+    del header["sha256"]
+    save_file(dict(system.state_dict()), path, {"sightline": json.dumps({**header, "format": 1})})
+    assert read_header(path).sha256 == ""
+    other = make_system(2)
+    load_weights(path, other)
+    assert torch.equal(system.head.weight, other.head.weight)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import ConfigError
-from sightline.training.checkpoints import Checkpoint, write_checkpoint
+from sightline.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from sightline.training.run_folder import RunFolder
 from sightline.training.state import TrainState
 
@@ -40,6 +40,10 @@ def test_run_that_never_began_makes_way(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path, resume=False) as run:
         assert [entry.name for entry in tmp_path.iterdir()] == [".lock"]
         run.record("training", {"seed": 2})
+    (tmp_path / ".config.json.123.tmp").write_text("{")
+    with RunFolder.create(tmp_path, resume=False) as run:
+        assert [entry.name for entry in tmp_path.iterdir()] == [".lock"]
+        run.record("training", {"seed": 3})
     (tmp_path / "best.safetensors").write_bytes(b"weights")
     with pytest.raises(ConfigError, match="not empty"):
         RunFolder.create(tmp_path, resume=False)
@@ -105,3 +109,28 @@ def test_config_of_a_resumed_run_must_be_the_same(tmp_path: Path) -> None:
             run.record("training", {"model": {"width": 4, "layers": [1, 2]}})
         assert hashes(tmp_path) == before
         run.record("training", {"model": {"width": 4, "layers": [1, 2]}, "workers": 0}, free=("workers",))
+
+
+def test_what_was_being_written_when_a_run_was_killed_goes_at_resume(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, resume=False) as run:
+        write_checkpoint(run.last, Checkpoint(TrainState(), {}))
+    left = {".best.safetensors.4711.tmp", ".history.csv.12.tmp"}
+    mine = {"notes.tmp", ".notes.tmp", "best.safetensors"}
+    for name in left | mine:
+        (tmp_path / name).write_bytes(b"half")
+    with resumed(tmp_path):
+        assert {entry.name for entry in tmp_path.iterdir()} == {".lock", "last"} | mine
+
+
+def test_going_back_is_logged_and_needs_damage(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, resume=False) as run:
+        for number in (1, 2):
+            write_checkpoint(run.last, Checkpoint(TrainState(step=number), {}))
+    before = hashes(tmp_path)
+    with pytest.raises(ConfigError, match="is whole"):
+        RunFolder.create(tmp_path, resume=True, from_previous=True)
+    assert hashes(tmp_path) == before
+    (tmp_path / "last" / "state.json").write_text("{")
+    with RunFolder.create(tmp_path, resume=True, from_previous=True) as run:
+        assert read_checkpoint(run.last).state.step == 1
+    assert "last.damaged" in (tmp_path / "log.txt").read_text()

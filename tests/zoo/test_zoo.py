@@ -138,7 +138,12 @@ def test_weights_of_another_system_are_refused(system, model_file):
 def test_a_damaged_preparation_is_a_damaged_model_file(model_file):
     content = model_file.read_bytes()
     assert content.count(b"divisor") == 1
-    model_file.write_bytes(content.replace(b"divisor", b"divisos"))
+    content = content.replace(b"divisor", b"divisos")
+    model_file.write_bytes(content)
+    with pytest.raises(ModelFileError, match="checksum"):
+        zoo.load(model_file)
+    # As a file of the first format, which had no checksum.
+    model_file.write_bytes(content.replace(b'format\\": 2', b'format\\": 1').replace(b"sha256", b"sha000"))
     with pytest.raises(ModelFileError, match="preparation of images"):
         zoo.load(model_file)
 

@@ -29,7 +29,12 @@ def train_command(
     assignments: options.Assignments = None,
     recipe: options.RecipeChanges = None,
     out: options.Out = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run in --out, exactly; same command otherwise.")
+    ] = False,
+    from_previous: Annotated[
+        bool, typer.Option("--from-previous", help="With --resume: from the checkpoint before a damaged last one.")
+    ] = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     devices: Annotated[int, typer.Option(metavar="N", help="Devices on each machine.")] = 1,
@@ -42,6 +47,9 @@ def train_command(
     validate_every: Annotated[int, typer.Option(metavar="N", help="Epochs between validations.")] = 1,
     logger: options.Loggers = None,
     log_every: Annotated[int, typer.Option(metavar="N", help="Steps between the points that loggers get.")] = 10,
+    save_every: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Save a checkpoint this often between validations.")
+    ] = 300.0,
     on_bad_image: options.OnBadImage = "raise",
     as_json: options.Json = False,
 ) -> None:
@@ -65,9 +73,11 @@ def train_command(
         strategy=strategy,
         workers=workers,
         resume=resume,
+        from_previous=from_previous,
         validate_every=validate_every,
         loggers=tuple(logger or ()),
         log_every=log_every,
+        save_every=save_every,
         recipe=parse_assignments(recipe or (), "--recipe"),
     )
     start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)

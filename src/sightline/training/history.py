@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sightline.errors import DataError
-from sightline.files import write_atomically
+from sightline.files import write_atomically, writing
 
 Row = dict[str, float | str]
 
@@ -27,13 +27,18 @@ def read_history(path: Path) -> list[Row]:
 
 
 def write_history(path: Path, rows: list[Row]) -> None:
-    """Write all rows; the columns are those of all rows, in order of appearance. Floats come back bit for bit."""
+    """Write all rows; the columns are those of all rows, in order of appearance. Floats come back bit for bit.
+
+    Raises:
+        SightlineError: it cannot be written; what was there is unharmed.
+    """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows([_cells(row) for row in rows])
-    write_atomically(path, text.getvalue())
+    with writing(path, "make room and go on with --resume"):
+        write_atomically(path, text.getvalue())
 
 
 def describe_row(row: Mapping[str, float | str]) -> str:

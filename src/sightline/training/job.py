@@ -23,9 +23,6 @@ from sightline.training.state import TrainState
 from sightline.training.stopping import StopRequest
 from sightline.training.validation import Evaluate, score_of
 
-SAVE_EVERY = 300.0
-"""Seconds after which a run is saved between validations."""
-
 Value = TypeVar("Value")
 
 

@@ -17,7 +17,7 @@ from sightline.contract import GradientStage, NeuralSystem
 from sightline.model_file import tensors_of
 from sightline.training.ema import Ema
 from sightline.training.history import Row
-from sightline.training.job import SAVE_EVERY, Job
+from sightline.training.job import Job
 from sightline.training.loader import Sampling
 from sightline.training.optimisers import (
     build_optimiser,
@@ -121,7 +121,7 @@ def _look(job: Job, pace: Pace, state: TrainState) -> Look:
     look = Look(
         progress=pace.progress(state, seconds),
         validate=pace.validation_due(state, seconds) and not job.stop.wanted,
-        save=seconds - state.saved_at >= SAVE_EVERY,
+        save=seconds - state.saved_at >= job.options.save_every,
         stop=job.stop.wanted,
     )
     return job.agreed(look)

@@ -63,10 +63,13 @@ class TrainOptions:
         nodes: machines.
         strategy: how several processes share the work: ``auto`` or ``ddp``, a copy of the system on each device.
         workers: processes that load images, or None for a number that suits the cores.
-        resume: go on from the run folder's checkpoint.
+        resume: go on with an interrupted run from its last checkpoint, exactly.
+        from_previous: with ``resume``: go on from the checkpoint before the last, which is damaged.
+        extend: train a finished run for so many more epochs, or None.
         validate_every: epochs between validations.
         loggers: experiment loggers beside history.csv, each ``NAME`` or ``NAME=PLACE``: tensorboard, mlflow, wandb.
         log_every: steps between the points of single steps that loggers get.
+        save_every: seconds after which a run is saved between validations; 0 saves after every step.
         recipe: changes of every gradient stage, as ``StageSettings``: {"optimiser": {"lr": 0.01}, "ema": 0.999}.
 
     Raises:
@@ -84,15 +87,19 @@ class TrainOptions:
     strategy: str = "auto"
     workers: int | None = None
     resume: bool = False
+    from_previous: bool = False
+    extend: float | None = None
     validate_every: int = 1
     loggers: tuple[str, ...] = ()
     log_every: int = 10
+    save_every: float = 300.0
     recipe: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.minutes is not None:
             raise ConfigError("epochs and minutes both say when training ends", cure="give --epochs or --minutes")
-        for name in ("epochs", "minutes"):
+        self._require_one_way_to_go_on()
+        for name in ("epochs", "minutes", "extend"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} must be above 0, got {value}", cure=f"give a positive --{name}")
@@ -109,6 +116,23 @@ class TrainOptions:
         # Strategies that share out the weights would wait for ever: the first process gathers and writes them alone.
         if self.strategy not in ("auto", "ddp"):
             raise ConfigError(f"unknown strategy {self.strategy!r}", cure="choose auto or ddp")
+        if not 0 <= self.save_every < float("inf"):
+            raise ConfigError(f"save_every must be at least 0, got {self.save_every}", cure="give seconds")
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a run already that this one goes on with."""
+        return self.resume or self.extend is not None
+
+    def _require_one_way_to_go_on(self) -> None:
+        if self.resume and self.extend is not None:
+            raise ConfigError(
+                "--resume and --extend exclude each other",
+                cause="--resume goes on with an interrupted run, --extend trains a finished one for more epochs",
+                cure="give one of the two; an extension that was interrupted goes on with --resume",
+            )
+        if self.from_previous and not self.resume:
+            raise ConfigError("--from-previous says from where to resume", cure="give it with --resume")
 
 
 def settle(recipe: Recipe, options: TrainOptions) -> tuple[Stage, ...]:

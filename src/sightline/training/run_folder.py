@@ -1,6 +1,7 @@
 """The folder of one run, and the rule that nothing in it is ever overwritten by another run.
 
-config.json, history.csv, metrics.json, predictions.json, best.safetensors, last/ (exact resume), report.html, log.txt.
+config.json, history.csv, metrics.json, predictions.json, best.safetensors, last/ (exact resume), previous/ (the
+checkpoint before that), report.html, log.txt.
 """
 
 import json
@@ -8,18 +9,21 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from sightline.errors import ConfigError, SightlineError
-from sightline.files import write_atomically
-from sightline.training.checkpoints import has_checkpoint
+from sightline.files import is_leftover, remove_leftovers, write_atomically, writing
+from sightline.training.checkpoints import go_back, has_checkpoint
 
 _LOCK = ".lock"
 _BEFORE_FIRST_CHECKPOINT = ("config.json", "log.txt", "last.new")
 """What a run writes before its first checkpoint; with the lock file, the mark of a run that never began."""
+
+_MAKE_ROOM = "make room, then go on with --resume, or start again if nothing had been saved"
 
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
@@ -39,14 +43,21 @@ class RunFolder:
     lock: IO[bytes] | None
 
     @classmethod
-    def create(cls, path: Path | str, *, resume: bool) -> "RunFolder":
-        """Make the folder, or open that of a run to be resumed.
+    def create(cls, path: Path | str, *, resume: bool, from_previous: bool = False) -> "RunFolder":
+        """Make the folder, or open that of a run that is to go on.
 
-        What a run left that was interrupted before its first checkpoint is cleared away.
+        What a run left that was interrupted before its first checkpoint is cleared away, and so is what was being
+        written when a run was killed.
+
+        Args:
+            path: the folder.
+            resume: whether a run is there already that goes on.
+            from_previous: put the checkpoint before the last one in its place; a damaged last one is moved aside.
 
         Raises:
             ConfigError: a run is there and is not to be resumed, there is nothing to resume, or another process is
                 using the folder; nothing was changed.
+            ModelFileError: there is no whole checkpoint before the last; nothing was changed.
         """
         path = Path(path)
         if _is_helper_process():
@@ -70,11 +81,26 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = _locked(path / _LOCK)
-            if not resume:
-                _clear(path)
         except OSError as error:
             raise ConfigError(f"the run folder cannot be written ({error.strerror})", place=path) from error
-        return cls(path, resume, lock)
+        run = cls(path, resume, lock)
+        with ExitStack() as undo:
+            undo.callback(run.close)
+            run._clean(from_previous=from_previous)
+            undo.pop_all()
+        return run
+
+    def _clean(self, *, from_previous: bool) -> None:
+        """Take away what an earlier process left half-written or damaged; the folder is locked by now."""
+        with writing(self.path, "see who owns the folder"):
+            remove_leftovers(self.path)
+            if not self.resumed:
+                _clear(self.path)
+            if from_previous:
+                aside = go_back(self.last)
+                self.log(
+                    "goes back to the checkpoint before the last" + (f"; that one lies in {aside}" if aside else "")
+                )
 
     @property
     def last(self) -> Path:
@@ -101,6 +127,7 @@ class RunFolder:
 
         Raises:
             ConfigError: a value differs from that of the run that is resumed; names the key.
+            SightlineError: the file cannot be written.
         """
         file = self.path / "config.json"
         new = json.loads(json.dumps(values, default=str))
@@ -108,11 +135,13 @@ class RunFolder:
         if self.resumed and section in config:
             _require_same(config[section], new, free, file, section)
         if self.lock is not None:
-            write_atomically(file, json.dumps({**config, section: new}, indent=2) + "\n")
+            with writing(file, _MAKE_ROOM):
+                write_atomically(file, json.dumps({**config, section: new}, indent=2) + "\n")
 
     def log(self, line: str) -> None:
         """Append a line to log.txt."""
-        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+        place = self.path / "log.txt"
+        with writing(place, _MAKE_ROOM), place.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def close(self) -> None:
@@ -131,7 +160,7 @@ class RunFolder:
 
 def _is_free(path: Path) -> bool:
     """Whether a run may start in a folder: there is nothing in it, or only what one left that never began."""
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    names = {entry.name for entry in path.iterdir() if not is_leftover(entry.name)} if path.is_dir() else set()
     never_began = names <= {_LOCK, *_BEFORE_FIRST_CHECKPOINT} and not has_checkpoint(path / "last")
     return not names or (_LOCK in names and never_began)
 

@@ -31,9 +31,12 @@ from sightline.training.validation import Evaluate
 
 _FREE_ON_RESUME = (
     *("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers"),
-    *("options.loggers", "options.log_every"),
+    *("options.loggers", "options.log_every", "options.save_every"),
 )
-"""What may differ when a run goes on: where and how fast it is computed and who is told, not what."""
+"""What may differ when a run goes on: where and how fast it is computed, how often it is saved and who is told."""
+
+_NO_SETTING = ("resume", "from_previous", "extend")
+"""Options that say what to do with a run, not what it is."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ def _description(
         "classes": asdict(system.classes),
         "images": {"train": len(data.train), "val": len(data.val or ())},
         "stages": [_stage_description(stage) for stage in stages],
-        "options": {name: value for name, value in asdict(options).items() if name != "resume"},
+        "options": {name: value for name, value in asdict(options).items() if name not in _NO_SETTING},
     }
 
 

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+_LATER: dict[str, Any] = {"steps_before": 0, "began_step": 0, "extensions": ()}
+"""Values that states of the first format do not have."""
+
 
 @dataclass(frozen=True)
 class TrainState:
@@ -14,6 +17,8 @@ class TrainState:
         stage: index of the stage in the recipe.
         step: optimiser steps done in the stage; with the batch size it is the place in the stream of images.
         steps_before: optimiser steps of the stages before.
+        began_step: the step at which the present schedule began: 0, or where the run was last extended.
+        extensions: epochs that the run was extended by, one number an extension.
         seconds: wall time that the run has used.
         stage_began: seconds that the run had used when the stage began.
         validated_step: the step after which the last validation came.
@@ -37,6 +42,8 @@ class TrainState:
     stage: int = 0
     step: int = 0
     steps_before: int = 0
+    began_step: int = 0
+    extensions: tuple[float, ...] = ()
     seconds: float = 0.0
     stage_began: float = 0.0
     validated_step: int = 0
@@ -98,6 +105,17 @@ class TrainState:
             rows=self.rows,
         )
 
+    def extended(self, epochs: float) -> "TrainState":
+        """A finished run is to go on: its last stage for so many more epochs, by a schedule that starts anew."""
+        return replace(
+            self,
+            stage=self.stage - 1,
+            began_step=self.step,
+            extensions=(*self.extensions, epochs),
+            stage_began=self.seconds,
+            finished=False,
+        )
+
 
 def state_to_json(state: TrainState) -> dict[str, Any]:
     """The state as JSON values; floats come back bit for bit."""
@@ -107,4 +125,6 @@ def state_to_json(state: TrainState) -> dict[str, Any]:
 
 def state_from_json(values: dict[str, Any]) -> TrainState:
     """The state that :func:`state_to_json` took; raises ``KeyError`` where a value is missing."""
+    values = {**_LATER, **values}
+    values["extensions"] = tuple(values["extensions"])
     return TrainState(**{name.name: values[name.name] for name in fields(TrainState)})
