@@ -34,9 +34,9 @@ def found(*boxes, scores, labels=None):
 def test_a_perfect_result_has_ap_1():
     truth = [target((10, 10, 60, 60), (100, 50, 250, 190), labels=[0, 1])]
     result = coco_evaluate(truth, [found(*truth[0].boxes.tolist(), scores=[0.9, 0.8], labels=[0, 1])], CLASSES)
-    numbers = (result.ap, result.ap50, result.ap75, result.ar100, result.ap_medium, result.ap_large)
+    numbers = tuple(result.numbers[name] for name in ("AP", "AP50", "AP75", "AR100", "APm", "APl"))
     assert numbers == pytest.approx((1.0,) * 6)
-    assert math.isnan(result.ap_small)
+    assert math.isnan(result.numbers["APs"])
     assert result.metrics()["APs"] is None
 
 
@@ -44,15 +44,15 @@ def test_an_overlap_of_0_7_is_right_at_the_thresholds_up_to_it():
     # 70 of 100 columns: IoU 0.7, which passes 0.50 to 0.70, five of ten thresholds.
     truth, detections = [target((0, 0, 100, 100))], [found((0, 0, 70, 100), scores=[0.5])]
     result = coco_evaluate(truth, detections, CLASSES)
-    assert (result.ap, result.ap50, result.ap75) == pytest.approx((0.5, 1.0, 0.0))
+    assert (result.ap, result.ap50, result.numbers["AP75"]) == pytest.approx((0.5, 1.0, 0.0))
 
 
 def test_a_wrong_detection_before_the_right_one_halves_precision():
     truth = [target((0, 0, 50, 50))]
     result = coco_evaluate(truth, [found((100, 100, 150, 150), (0, 0, 50, 50), scores=[0.9, 0.8])], CLASSES)
     assert result.ap50 == pytest.approx(0.5)
-    assert result.ar1 == 0.0
-    assert result.ar10 == pytest.approx(1.0)
+    assert result.numbers["AR1"] == 0.0
+    assert result.numbers["AR10"] == pytest.approx(1.0)
 
 
 def test_half_the_objects_found_gives_51_of_101_recalls():
@@ -78,8 +78,8 @@ def test_sizes_are_told_by_the_areas_of_the_target():
     box = torch.tensor([[0.0, 0.0, 100.0, 100.0]])
     truth = [Target(box, torch.tensor([0]), SIZE, areas=torch.tensor([500.0]))]
     result = coco_evaluate(truth, [found((0, 0, 100, 100), scores=[0.9])], CLASSES)
-    assert result.ap_small == pytest.approx(1.0)
-    assert math.isnan(result.ap_large)
+    assert result.numbers["APs"] == pytest.approx(1.0)
+    assert math.isnan(result.numbers["APl"])
 
 
 def test_a_class_without_objects_is_left_out_of_the_mean():
@@ -103,14 +103,14 @@ def test_a_class_without_objects_is_left_out_of_the_mean():
 )
 def test_nothing_to_find_is_not_a_number(truth, detections, classes):
     result = coco_evaluate(truth, detections, classes)
-    assert list(result.metrics()) == list(METRIC_NAMES)
+    assert list(result.metrics()) == list(METRIC_NAMES["boxes"])
     assert set(result.metrics().values()) == {None}
     assert len(result.per_class) == len(result.curves) == len(classes)
 
 
 def test_nothing_found_is_zero():
     result = coco_evaluate([target((0, 0, 50, 50))], [Detections.empty(SIZE)], CLASSES)
-    assert (result.ap, result.ar100) == (0.0, 0.0)
+    assert (result.ap, result.numbers["AR100"]) == (0.0, 0.0)
 
 
 def test_nothing_is_printed(capfd):

@@ -21,7 +21,7 @@ def curve(name, precision=1.0):
 
 def result_of(names):
     per_class = tuple(ClassResult(name, i / len(names), i / len(names), 0, 0, 1, 1) for i, name in enumerate(names))
-    return CocoResult(*[math.nan] * 12, per_class=per_class, curves=())
+    return CocoResult("boxes", {}, per_class, (), "COCO")
 
 
 def test_losses_are_drawn_by_name_with_validation_beside_training():

@@ -18,15 +18,21 @@ _FARTHEST = 1e5
 
 
 def decode(segmentation: Any, size: Size) -> NDArray[np.bool_]:
-    """The mask of one object.
+    """The mask of one object, (H, W) bool; arguments and errors as :func:`run_lengths`."""
+    runs = run_lengths(segmentation, size)
+    try:
+        return np.ascontiguousarray(rle.decode(runs)).astype(np.bool_)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"the segmentation cannot be decoded ({error})") from error
+
+
+def run_lengths(segmentation: Any, size: Size) -> dict[str, Any]:
+    """The mask of one object as compressed run lengths, ``{"size": [H, W], "counts": ...}``.
 
     Args:
         segmentation: a list of polygons [x1, y1, x2, y2, ...] in pixels, whose union is the object; or
             ``{"size": [H, W], "counts": ...}`` with run lengths down the columns as a list, or as COCO's string.
         size: (H, W) of the image.
-
-    Returns:
-        (H, W) bool.
 
     Raises:
         DataError: not such a thing, or of another image size; the caller knows the place and adds it.
@@ -34,13 +40,12 @@ def decode(segmentation: Any, size: Size) -> NDArray[np.bool_]:
     height, width = size
     try:
         if isinstance(segmentation, dict):
-            runs = _run_lengths(segmentation, size)
-        elif isinstance(segmentation, list) and segmentation:
+            return _checked_run_lengths(segmentation, size)
+        if isinstance(segmentation, list) and segmentation:
             polygons = [_polygon(p) for p in segmentation]
-            runs = rle.merge(rle.fr_py_objects(polygons, height, width))
-        else:
-            raise DataError("a segmentation must be a list of polygons or a run-length dict")
-        return np.ascontiguousarray(rle.decode(runs)).astype(np.bool_)
+            merged: dict[str, Any] = rle.merge(rle.fr_py_objects(polygons, height, width))
+            return merged
+        raise DataError("a segmentation must be a list of polygons or a run-length dict")
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"the segmentation cannot be decoded ({error})") from error
 
@@ -60,7 +65,7 @@ def _polygon(points: Any) -> list[float]:
     return points
 
 
-def _run_lengths(segmentation: dict[str, Any], size: Size) -> dict[str, Any]:
+def _checked_run_lengths(segmentation: dict[str, Any], size: Size) -> dict[str, Any]:
     if segmentation.get("size") != list(size):
         raise DataError(
             f"the run lengths are for an image of size {segmentation.get('size')}, but this one has {list(size)}",

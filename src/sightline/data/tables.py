@@ -62,6 +62,7 @@ class ObjectTable:
         spans: (N, 2) int64, offset and length of each entry in ``Tables.details``.
         rows: (N,) int64 number of the entry in its file.
         keypoints: (N, K, 3) float32 x, y, visibility; None when the source has none.
+        sides: (N, 2) float64 width and height as the source has them; None where it has corners.
     """
 
     images: NDArray[np.int64]
@@ -74,6 +75,7 @@ class ObjectTable:
     spans: NDArray[np.int64]
     rows: NDArray[np.int64]
     keypoints: NDArray[np.float32] | None = None
+    sides: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

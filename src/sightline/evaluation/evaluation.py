@@ -84,7 +84,7 @@ class Evaluation:
                 "AP": none_if_nan(found.ap),
                 "AP50": none_if_nan(found.ap50),
                 "AP75": none_if_nan(found.ap75),
-                "AR100": none_if_nan(found.ar100),
+                self.result.recall_name: none_if_nan(found.ar),
                 "objects": found.objects,
                 "detections": found.detections,
                 "operating_point": _point_dict(point),

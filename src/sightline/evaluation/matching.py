@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.evaluation.coco import DETECTIONS_PER_IMAGE
-from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth, found_of, image_slices, truth_of
+from sightline.evaluation.coco import DETECTIONS_PER_IMAGE, ignored_objects, keypoint_sigmas
+from sightline.evaluation.columns import Bools, Floats, Found, Ints, Kind, Truth, found_of, image_slices, truth_of
+from sightline.evaluation.likeness import pair_likeness
 
 if TYPE_CHECKING:
     from sightline.structures import Detections, Target
@@ -31,8 +32,8 @@ class Matches:
     Args:
         object_of: (N,) index of the object that each detection matched, -1 for none.
         overlap: (N,) overlap with that object in 0..1; 0 for none.
-        counted: (N,) False for a detection that matched an ignored object, or that comes after the 100 best of its
-            class; True for all others, right or wrong.
+        counted: (N,) False for a detection that matched an ignored object, or that comes after the best of its
+            class that the protocol allows; True for all others, right or wrong.
         found: (M,) whether an object that counts was found; False for ignored ones.
     """
 
@@ -75,38 +76,39 @@ def matches_of_images(whole: Matches, truth: Truth, found: Found) -> tuple[Match
     )
 
 
-def match_columns(truth: Truth, found: Found, iou: float = 0.5) -> Matches:
+def match_columns(
+    truth: Truth, found: Found, iou: float = 0.5, *, kind: Kind = "boxes", sigmas: Sequence[float] | None = None
+) -> Matches:
     """The matches of a whole split; ``object_of`` holds rows of ``truth``.
 
     Args:
         truth: the objects.
         found: the detections, of the same images.
-        iou: least overlap of a match, in 0..1.
+        iou: least overlap (of keypoints: likeness) of a match, in 0..1.
+        kind: what is compared.
+        sigmas: of the keypoints, as for ``coco.evaluate_columns``.
 
     Raises:
-        ValueError: columns of different numbers of images.
+        ValueError: columns of different numbers of images, or without the masks or keypoints that are to be compared.
     """
     if truth.count != found.count:
         raise ValueError(f"{truth.count} targets but detections of {found.count} images")
+    spread = keypoint_sigmas(truth, sigmas) if kind == "keypoints" else ()
     classes = 1 + max((int(labels.max()) for labels in (truth.labels, found.labels) if len(labels)), default=0)
-    objects = _Boxes(truth.images * classes + truth.labels, truth.boxes)
-    boxes = _Boxes(found.images * classes + found.labels, found.boxes)
-    rank = rank_in_group(boxes.group)
-    pairs = _pairs(boxes, objects, truth.ignore, rank, iou)
-    chosen, overlap = greedy_choice(*pairs, ~truth.ignore[pairs[1]], rank, truth.ignore)
-    to_ignored = (chosen >= 0) & truth.ignore[chosen] if len(truth) else np.zeros(len(chosen), np.bool_)
-    counted = (rank < DETECTIONS_PER_IMAGE) & ~to_ignored
+    rank = rank_in_group(found.images * classes + found.labels)
+    taking_part = np.flatnonzero(rank < DETECTIONS_PER_IMAGE[kind])
+    detection, target = _pairs(truth, found, classes, taking_part)
+    overlap = pair_likeness(truth, found, detection, target, kind, spread)
+    # The reference lets an overlap of 1 - 1e-10 pass for 1.
+    enough = overlap >= min(iou, 1 - 1e-10)
+    detection, target, overlap = detection[enough], target[enough], overlap[enough]
+    ignored = ignored_objects(truth, kind)
+    chosen, overlap = greedy_choice(detection, target, overlap, ~ignored[target], rank, truth.ignore)
+    to_ignored = (chosen >= 0) & ignored[chosen] if len(truth) else np.zeros(len(chosen), np.bool_)
+    counted = (rank < DETECTIONS_PER_IMAGE[kind]) & ~to_ignored
     found_objects = np.zeros(len(truth), np.bool_)
     found_objects[chosen[(chosen >= 0) & counted]] = True
     return Matches(chosen, overlap, counted, found_objects)
-
-
-@dataclass(frozen=True, eq=False)
-class _Boxes:
-    """Detections or objects of all images in one table, image after image."""
-
-    group: Ints  # image * classes + label
-    boxes: Floats
 
 
 def rank_in_group(group: Ints) -> Ints:
@@ -118,35 +120,16 @@ def rank_in_group(group: Ints) -> Ints:
     return rank
 
 
-def _pairs(found: _Boxes, objects: _Boxes, ignored: Bools, rank: Ints, iou: float) -> tuple[Ints, Ints, Floats]:
-    """Detection, object and overlap of every pair in one image and class that overlaps enough."""
-    by_group = np.argsort(objects.group, kind="stable")
-    groups = objects.group[by_group]
-    allowed = np.flatnonzero(rank < DETECTIONS_PER_IMAGE)
-    start = np.searchsorted(groups, found.group[allowed])
-    count = np.searchsorted(groups, found.group[allowed], side="right") - start
-    detection = np.repeat(allowed, count)
+def _pairs(truth: Truth, found: Found, classes: int, rows: Ints) -> tuple[Ints, Ints]:
+    """Detection and object of every pair in one image and class, of some of the detections."""
+    groups = truth.images * classes + truth.labels
+    by_group = np.argsort(groups, kind="stable")
+    groups = groups[by_group]
+    own = found.images[rows] * classes + found.labels[rows]
+    start = np.searchsorted(groups, own)
+    count = np.searchsorted(groups, own, side="right") - start
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    target = by_group[np.repeat(start, count) + within]
-    overlap = pair_overlap(found.boxes[detection], objects.boxes[target], ignored[target])
-    # The reference lets an overlap of 1 - 1e-10 pass for 1.
-    enough = overlap >= min(iou, 1 - 1e-10)
-    return detection[enough], target[enough], overlap[enough]
-
-
-def pair_overlap(boxes: Floats, others: Floats, ignored: Bools) -> Floats:
-    """IoU of pairs of a detection and an object, each (P, 4); for ignored objects the covered share of the detection.
-
-    Returns:
-        (P,) in 0..1; 0 where both have no area.
-    """
-    shared = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
-    intersection = np.clip(shared, 0, None).prod(axis=1)
-    area, other_area = (b[:, 2:] - b[:, :2] for b in (boxes, others))
-    whole: Floats = area.prod(axis=1)
-    union = np.where(ignored, whole, whole + other_area.prod(axis=1) - intersection)
-    result: Floats = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-    return result
+    return np.repeat(rows, count), by_group[np.repeat(start, count) + within]
 
 
 def greedy_choice(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sightline.evaluation.columns import Floats, Found, Ints, Truth
-from sightline.evaluation.matching import pair_overlap
+from sightline.evaluation.likeness import pair_overlap
 
 _PAIRS_AT_ONCE = 1_000_000
 

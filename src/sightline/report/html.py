@@ -171,7 +171,7 @@ def _class_table(evaluation: Evaluation) -> str:
 
 
 def _class_cells(found: ClassResult, point: OperatingPoint) -> list[Cell]:
-    cells: list[Cell] = [(value, number(value)) for value in (found.ap, found.ap50, found.ap75, found.ar100)]
+    cells: list[Cell] = [(value, number(value)) for value in (found.ap, found.ap50, found.ap75, found.ar)]
     cells += [(float(value), f"{value:,}") for value in (found.objects, found.detections)]
     cells += [(point.f1, number(point.f1)), (point.threshold, number(point.threshold, 2))]
     return [*cells, (point.precision, number(point.precision)), (point.recall, number(point.recall))]

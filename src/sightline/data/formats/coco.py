@@ -254,6 +254,7 @@ def _object_table(
     keypoints = _keypoints(columns, rows, keypoint_count, path, findings)
     keep = known_image & known_class
     boxes = _joined(columns.boxes, 4)
+    sides = boxes[:, 2:].copy()
     boxes[:, 2:] += boxes[:, :2]
     return ObjectTable(
         owners[keep],
@@ -266,6 +267,7 @@ def _object_table(
         _joined(columns.spans, 2)[keep],
         rows[keep],
         None if keypoints is None else keypoints[keep],
+        sides[keep],
     )
 
 
