@@ -157,9 +157,13 @@ def open_splits(
     """
     splits = Splits() if splits is None else splits
     path = resolve_data(path)
+    names = splits_of(path)
+    for split in dict.fromkeys((splits.train, splits.val, splits.test or splits.val)):
+        if split not in names and path.is_dir():
+            open_dataset(path, split)  # says what is missing before the others are read
     train_split = screened(open_dataset(path, splits.train, classes=classes), on_bad_image, progress)
     val = screened(open_dataset(path, splits.val, classes=train_split.classes), on_bad_image, progress)
-    test = splits.test or ("test" if "test" in splits_of(path) else splits.val)
+    test = splits.test or ("test" if "test" in names else splits.val)
     if test == splits.val:
         return SplitData(train_split, val, val)
     test_split = screened(open_dataset(path, test, classes=train_split.classes), on_bad_image, progress)
@@ -206,11 +210,12 @@ def train(
             f"the data have the classes {theirs}, but the system {ours}",
             cure="create the system with the data's classes",
         )
-    validation = _validation(options)
+    shown = SilentProgress() if progress is None else progress
+    validation = _validation(options, shown)
     folder = next_folder(RUNS / f"{system.name}-{data.train.name}", numbered=True) if out is None else Path(out)
     with (
         RunFolder.create(folder, resume=options.resume, from_previous=options.from_previous) as run,
-        _logged(SilentProgress() if progress is None else progress, options, run) as told,
+        _logged(shown, options, run) as told,
     ):
         run.record("data", _description(data), free=("path",))
         origin = f"trained on {data.train.name}, split {data.train.split}; started from {system.origin}"
@@ -222,13 +227,15 @@ def train(
             raise
         if not result.finished or run.lock is None:
             return Trained(folder, result, loggers=told.outcomes)
+        told.working("loading the best weights")
         best = cast(NeuralSystem[Any, Any], load(result.best))
-        verdict = judge(best, data.test, device=options.device)
+        verdict = judge(best, data.test, device=options.device, progress=_judging(told, data.test.split))
         if data.test.split == data.val.split:
             verdict = replace(verdict, note=CHOSEN_HERE)
         history = read_history(run.history)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         title = f"{system.name} on {data.train.name}"
+        told.working("drawing pictures and writing the report")
         pictures = write_judgement(folder, verdict, title=title, config=config, history=history)
         _tell_judged(told, verdict, pictures, folder / REPORT_FILE)
     return Trained(folder, result, best, verdict, told.outcomes)
@@ -430,18 +437,32 @@ def _trainable(system: System[Any]) -> NeuralSystem[Any, Any]:
     return system
 
 
-def _validation(options: TrainOptions) -> Evaluate:
+def _validation(options: TrainOptions, shown: TrainProgress) -> Evaluate:
     """Average precision in the precision that the run trains in; AP comes first and decides what is best."""
     accelerator, _ = choose_accelerator(options)
     precision: PredictPrecision = "bf16" if choose_precision(options, accelerator)[0] == "bf16-mixed" else "fp32"
 
     def measure(system: System[Any], samples: Sequence[Sample]) -> Mapping[str, float]:
         fast = system.for_prediction(precision) if isinstance(system, NeuralSystem) else system
-        metrics = evaluate(fast, cast(LabelledImages, samples)).result.metrics()
+        progress = _judging(shown, "validation")
+        metrics = evaluate(fast, cast(LabelledImages, samples), progress=progress).result.metrics()
         # What cannot be measured on these images (large objects where there are none) never can: it is left out.
         return {"AP": math.nan} | {name: value for name, value in metrics.items() if value is not None}
 
     return measure
+
+
+def _judging(shown: TrainProgress, split: str) -> Progress:
+    """Tells how many images of a split are predicted, and then that the rest is being worked out."""
+
+    def tell(done: int, total: int) -> None:
+        if done < total:
+            shown.working(f"predicting the {split} split", done, total)
+        else:
+            shown.working(f"judging the {split} split")
+
+    shown.working(f"predicting the {split} split")
+    return tell
 
 
 def _description(data: SplitData) -> dict[str, object]:

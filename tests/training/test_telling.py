@@ -1,6 +1,8 @@
 import io
 import signal
 import threading
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,57 @@ def test_plain_lines_come_now_and_then_and_at_the_end() -> None:
     lines = out.getvalue().splitlines()
     assert len(lines) == 5 and lines[-1] == "done"
     assert lines[0] == "train   0%  epoch 1.50  step 12  loss 0.2500  lr 1.00e-02  13.1 images/s  01:15 left"
+
+
+def test_nothing_is_silent_for_longer_than_ten_seconds() -> None:
+    out, now = io.StringIO(), [0.0]
+    told: list[float] = []
+    progress = PlainProgress(10, out, lambda: now[0])
+
+    def at(second: float) -> None:
+        now[0] = second
+        progress.beat()  # as the thread does every second
+        if len(out.getvalue().splitlines()) > len(told):
+            told.append(second)
+
+    progress.working("starting")
+    at(0)
+    for second in range(1, 26):  # a phase that says nothing of itself
+        at(second)
+    for second in range(26, 46):  # one that counts
+        now[0] = second
+        progress.working("decoding", second, 100)
+        at(second)
+    for second in range(46, 60):  # a step that does not end
+        now[0] = second
+        if second == 46:
+            progress.step(view(0.1))
+        at(second)
+    lines = out.getvalue().splitlines()
+    assert lines[:3] == ["starting", "starting (10 s)", "starting (20 s)"]
+    assert lines[3:5] == ["decoding: 30 of 100", "decoding: 40 of 100"]
+    assert lines[5] == "train, after step 12 (4 s)"
+    assert max(after - before for before, after in pairwise([*told, 60])) <= 10
+
+
+def test_a_thread_tells_of_what_takes_long_and_ends_with_the_outermost_block() -> None:
+    out = io.StringIO()
+    progress = PlainProgress(0.5, out)
+    with progress:
+        with progress:
+            progress.working("waiting")
+        deadline = time.monotonic() + 20
+        while "waiting (" not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert out.getvalue().splitlines()[:2] == ["waiting", "waiting (1 s)"]
+    assert "sightline-pulse" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_bar_shows_how_far_a_phase_is() -> None:
+    out = io.StringIO()
+    with RichProgress(Console(file=out, force_terminal=True, width=120)) as progress:
+        progress.working("decoding", 30, 100)
+    assert "decoding" in out.getvalue() and "30%" in out.getvalue() and "30 of 100" in out.getvalue()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, "--:--"), (59.6, "01:00"), (3725, "1:02:05")])

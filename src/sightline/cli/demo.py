@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -9,7 +10,6 @@ from typing import Annotated
 import typer
 
 from sightline.cli import options
-from sightline.cli.output import counter
 
 
 @dataclass(frozen=True)
@@ -60,28 +60,32 @@ def demo_command(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     workers: options.Workers = None,
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Make pictures, train on them, judge, write a report."""
-    from sightline.cli.session import Start, run_training
-    from sightline.config import parse_settings
-    from sightline.data.scenes.config import ScenesConfig
-    from sightline.data.scenes.scenes import write_scenes
-    from sightline.runtime import usable_cores
-    from sightline.training.devices import choose_accelerator
-    from sightline.training.options import TrainOptions
-    from sightline.workflow import RUNS, Splits, next_folder, require_free
+    from sightline.cli.telling import progress_for_terminal
 
-    folder = next_folder(RUNS / "demo") if out is None else out
-    require_free(folder)
-    changes: dict[str, object] = {"seed": seed} if images is None else {"seed": seed, "images": images}
-    scenes = parse_settings(ScenesConfig, {**SETTINGS.scenes, **changes})
-    options_of_run = TrainOptions(
-        minutes=minutes, batch_size=SETTINGS.batch_size, seed=seed, device=device, workers=workers
-    )
-    choose_accelerator(options_of_run)  # a device that is not there shows before minutes are spent on pictures
-    cores = usable_cores() if workers is None else workers
-    start = Start(SETTINGS.model, fixed=SETTINGS.settings)
-    with counter("making pictures") as progress:
-        write_scenes(scenes, folder / "scenes", workers=cores, progress=progress)
-    run_training(start, folder / "scenes", Splits(), options_of_run, out=folder / "run", as_json=as_json)
+    with progress_for_terminal(quiet=quiet) as progress:
+        progress.working("starting")
+        from sightline.cli.session import Start, run_training
+        from sightline.config import parse_settings
+        from sightline.data.scenes.config import ScenesConfig
+        from sightline.data.scenes.scenes import write_scenes
+        from sightline.runtime import usable_cores
+        from sightline.training.devices import choose_accelerator
+        from sightline.training.options import TrainOptions
+        from sightline.workflow import RUNS, Splits, next_folder, require_free
+
+        folder = next_folder(RUNS / "demo") if out is None else out
+        require_free(folder)
+        changes: dict[str, object] = {"seed": seed} if images is None else {"seed": seed, "images": images}
+        scenes = parse_settings(ScenesConfig, {**SETTINGS.scenes, **changes})
+        options_of_run = TrainOptions(
+            minutes=minutes, batch_size=SETTINGS.batch_size, seed=seed, device=device, workers=workers
+        )
+        choose_accelerator(options_of_run)  # a device that is not there shows before minutes are spent on pictures
+        cores = usable_cores() if workers is None else workers
+        start = Start(SETTINGS.model, fixed=SETTINGS.settings)
+        write_scenes(scenes, folder / "scenes", workers=cores, progress=partial(progress.working, "making pictures"))
+        run_training(start, folder / "scenes", Splits(), options_of_run, progress, out=folder / "run", as_json=as_json)

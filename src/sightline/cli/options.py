@@ -74,6 +74,7 @@ Loggers = Annotated[
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of everything that is drawn at random.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; a folder that does not exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; errors and the result only.")]
 Precision = Annotated[
     str, typer.Option("--precision", metavar="NAME", help="fp32, or bf16: faster where the processor has it.")
 ]

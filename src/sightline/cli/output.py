@@ -37,8 +37,13 @@ def show_findings(findings: Mapping[str, int], split: str) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    for reason, count in sorted(findings.items()):
-        console.print(f"{split}: {_escaped(reason)}: {count}", soft_wrap=True)
+    for line in findings_lines(findings, split):
+        console.print(_escaped(line), soft_wrap=True)
+
+
+def findings_lines(findings: Mapping[str, int], split: str) -> list[str]:
+    """What reading a split repaired or dropped, a line a reason."""
+    return [f"{split}: {reason}: {count}" for reason, count in sorted(findings.items())]
 
 
 def share(value: float | None) -> str:

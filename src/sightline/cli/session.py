@@ -1,20 +1,22 @@
 """What train and demo share: a training run with all that a person sees of it."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import typer
 
-from sightline.cli.output import counter, share, show_findings, show_json, show_table
+from sightline.cli.output import findings_lines, share, show_json, show_table
 from sightline.config import parse_assignments
 from sightline.data.bad_images import OnBadImage
 from sightline.errors import ConfigError
 from sightline.evaluation.cost import Cost
 from sightline.evaluation.evaluate import Evaluation
+from sightline.training.devices import choose_accelerator
 from sightline.training.options import TrainOptions
-from sightline.training.progress import PlainProgress, Progress, RichProgress
+from sightline.training.progress import Progress
+from sightline.training.run_folder import require_usable
 from sightline.workflow import (
     METRICS_FILE,
     PREDICTIONS_FILE,
@@ -59,13 +61,13 @@ class Start:
 
         Raises:
             ConfigError: a setting that is given twice, or does not fit.
-        ModelFileError: weights that are a model file which cannot be read or is of another system.
+            ModelFileError: weights that are a model file which cannot be read or is of another system.
         """
         settings = {**self.fixed, **parse_assignments(self.assignments)}
         if self.backbone is not None:
             _add(settings, {"backbone": self.backbone}, "--backbone")
+        config = configure(self.model, settings, self.weights)
         if self.image_size is not None:
-            config = configure(self.model, settings, self.weights)
             _add(settings, image_size_settings(config, self.image_size), "--imgsz")
         return settings
 
@@ -75,6 +77,7 @@ def run_training(
     data: Path,
     splits: Splits,
     options: TrainOptions,
+    progress: Progress,
     *,
     out: Path | None,
     as_json: bool,
@@ -82,15 +85,23 @@ def run_training(
 ) -> Trained:
     """Open the data, create the system, train it, judge it, and show where everything is.
 
+    What can be known to be wrong before data are read is looked at first.
+
     Raises:
         SightlineError: whatever goes wrong.
         typer.Exit: the run was interrupted; it is saved.
     """
     settings = start.settings()
-    with counter("looking at images") as looked:
-        opened = open_splits(data, splits, on_bad_image=on_bad_image, progress=looked)
+    choose_accelerator(options)
+    if out is not None:
+        require_usable(out, resume=options.resume)
+    progress.working(f"opening {data}")
+    looked = partial(progress.working, "looking at images")
+    opened = open_splits(data, splits, on_bad_image=on_bad_image, progress=looked)
     for split, findings in opened.findings.items():
-        show_findings(findings, split)
+        for line in findings_lines(findings, split):
+            progress.log(line)
+    progress.working(f"building {start.model}")
     system = create(
         start.model,
         classes=opened.classes,
@@ -99,17 +110,13 @@ def run_training(
         backbone_weights=start.backbone_weights,
         seed=options.seed,
     )
-    trained = train(system, opened, out=out, options=options, progress=progress_for_terminal())
+    trained = train(system, opened, out=out, options=options, progress=progress)
+    progress.stop()
     if not trained.result.finished:
         raise typer.Exit(INTERRUPTED)
     if trained.judgement is not None:
         show_trained(trained, trained.judgement, opened, as_json)
     return trained
-
-
-def progress_for_terminal() -> Progress:
-    """A bar where a person watches, lines where a file does."""
-    return RichProgress() if sys.stderr.isatty() else PlainProgress()
 
 
 def show_trained(trained: Trained, judgement: Judgement, data: SplitData, as_json: bool) -> None:

@@ -51,36 +51,41 @@ def train_command(
         float, typer.Option(metavar="SECONDS", help="Save a checkpoint this often between validations.")
     ] = 300.0,
     on_bad_image: options.OnBadImage = "raise",
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Train on your images, judge on held-out ones, write a report."""
-    from sightline.cli.datasets import find_data
-    from sightline.cli.session import Start, run_training
-    from sightline.config import parse_assignments
-    from sightline.data.bad_images import on_bad_image as bad_image_policy
-    from sightline.training.options import TrainOptions
-    from sightline.workflow import Splits
+    from sightline.cli.telling import progress_for_terminal
 
-    training = TrainOptions(
-        epochs=epochs,
-        minutes=minutes,
-        batch_size=batch,
-        seed=seed,
-        precision=precision,  # type: ignore[arg-type]  # TrainOptions checks it
-        device=device,
-        devices=devices,
-        nodes=nodes,
-        strategy=strategy,
-        workers=workers,
-        resume=resume,
-        from_previous=from_previous,
-        validate_every=validate_every,
-        loggers=tuple(logger or ()),
-        log_every=log_every,
-        save_every=save_every,
-        recipe=parse_assignments(recipe or (), "--recipe"),
-    )
-    start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)
-    splits = Splits(train_split, val_split, test_split)
-    policy = bad_image_policy(on_bad_image)
-    run_training(start, find_data(data), splits, training, out=out, as_json=as_json, on_bad_image=policy)
+    with progress_for_terminal(quiet=quiet) as progress:
+        progress.working("starting")
+        from sightline.cli.datasets import find_data
+        from sightline.cli.session import Start, run_training
+        from sightline.config import parse_assignments
+        from sightline.data.bad_images import on_bad_image as bad_image_policy
+        from sightline.training.options import TrainOptions
+        from sightline.workflow import Splits
+
+        training = TrainOptions(
+            epochs=epochs,
+            minutes=minutes,
+            batch_size=batch,
+            seed=seed,
+            precision=precision,  # type: ignore[arg-type]  # TrainOptions checks it
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
+            workers=workers,
+            resume=resume,
+            from_previous=from_previous,
+            validate_every=validate_every,
+            loggers=tuple(logger or ()),
+            log_every=log_every,
+            save_every=save_every,
+            recipe=parse_assignments(recipe or (), "--recipe"),
+        )
+        start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)
+        splits = Splits(train_split, val_split, test_split)
+        policy = bad_image_policy(on_bad_image)
+        run_training(start, find_data(data), splits, training, progress, out=out, as_json=as_json, on_bad_image=policy)

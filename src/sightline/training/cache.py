@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -65,10 +65,16 @@ class HeldSamples(Sequence[Sample]):
         return self.samples[index].target
 
 
-def hold_in_memory(samples: Sequence[Sample]) -> tuple[Sequence[Sample], str]:
+def hold_in_memory(
+    samples: Sequence[Sample], progress: Callable[[int, int], None] | None = None
+) -> tuple[Sequence[Sample], str]:
     """The samples, decoded once if they fit, and one line for the log.
 
     Workers that are forked share the memory with this process.
+
+    Args:
+        samples: of a data set.
+        progress: called with images decoded and images in all.
     """
     count = len(samples)
     if isinstance(samples, list | tuple) or count == 0:
@@ -78,7 +84,11 @@ def hold_in_memory(samples: Sequence[Sample]) -> tuple[Sequence[Sample], str]:
     limit = min(LARGEST_CACHE, _free_memory() // 4)
     if needed > limit:
         return samples, f"{count} images, about {needed >> 20} MB decoded: read from disk in every epoch"
-    held = [samples[index] for index in range(count)]
+    held = []
+    for index in range(count):
+        held.append(samples[index])
+        if progress is not None:
+            progress(index + 1, count)
     size = sum(sample_bytes(sample) for sample in held)
     return held, f"{count} images, decoded once and kept in {max(1, size >> 20)} MB of memory"
 

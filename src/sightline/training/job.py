@@ -120,6 +120,7 @@ class Job:
         began = self.timer.seconds()
         state = replace(state, seconds=began, saved_at=began)
         if self.leads:
+            self.progress.working("saving")
             write_checkpoint(self.run.last, Checkpoint(state, {"model": tensors_of(self.system), **parts}))
         return replace(state, saving_seconds=self.timer.seconds() - began)
 

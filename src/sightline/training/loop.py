@@ -8,6 +8,7 @@ what it would have done anyway.
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -137,7 +138,8 @@ def validate(job: Job, learner: Learner, state: TrainState) -> TrainState:
         if job.val is not None:
             # As many images at once as in training: what fits into memory there fits here.
             size = learner.sampling.part_size
-            losses = validation_losses(judged, learner.stage.loss, job.val, size, job.fabric)
+            tell = partial(job.progress.working, "losses of the validation split")
+            losses = validation_losses(judged, learner.stage.loss, job.val, size, job.fabric, tell)
         state = job.judge(state, judged, _row(learner, state, means), losses)
     state = job.agreed(state)
     ended = job.timer.seconds()

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as RichBar
 
 
@@ -71,6 +72,15 @@ class Progress(ABC):
     def step(self, view: StepView) -> None:
         """A step is done; called at every one, shown as often as makes sense."""
 
+    def working(self, what: str, done: int = 0, total: int = 0) -> None:  # noqa: B027  # silence shows nothing
+        """Something is done that is no step; said again and again, it shows how far that is.
+
+        Args:
+            what: in a few words.
+            done: parts done.
+            total: parts in all; 0 where nobody knows.
+        """
+
     def started(self, step: int) -> None:  # noqa: B027  # most only show
         """Training is about to begin or to go on.
 
@@ -88,6 +98,8 @@ class Progress(ABC):
 
     def __enter__(self) -> Self:
         self._depth += 1
+        if self._depth == 1:
+            self.start()
         return self
 
     def __exit__(
@@ -97,8 +109,11 @@ class Progress(ABC):
         if self._depth == 0:
             self.stop()
 
-    def stop(self) -> None:  # noqa: B027  # only a bar has something to take down
-        """Nothing more will come."""
+    def start(self) -> None:  # noqa: B027  # silence has nothing to set up
+        """The telling begins."""
+
+    def stop(self) -> None:  # noqa: B027  # silence has nothing to take down
+        """Nothing more will come; may be called again."""
 
 
 class SilentProgress(Progress):
@@ -112,7 +127,7 @@ class SilentProgress(Progress):
 
 
 class PlainProgress(Progress):
-    """A line every so often, where no terminal is.
+    """A line every so often, where no terminal is: also in the middle of what takes long, by a thread of its own.
 
     Args:
         every: seconds between lines.
@@ -127,22 +142,76 @@ class PlainProgress(Progress):
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._shown = -math.inf
+        self._doing, self._since = "", clock()
+        self._lock = threading.RLock()
+        self._pulse: _Pulse | None = None
 
     def log(self, text: str) -> None:
         """The line."""
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        with self._lock:
+            self._shown = self._clock()
+            self._stream.write(text + "\n")
+            self._stream.flush()
 
     def step(self, view: StepView) -> None:
         """The line, if the last one is long enough ago or the stage is done."""
-        now = self._clock()
-        if now - self._shown >= self.every or view.progress >= 1:
-            self._shown = now
-            self.log(view.text())
+        with self._lock:
+            self._begin(f"{view.stage}, after step {view.step}")
+            if self._due() or view.progress >= 1:
+                self.log(view.text())
+
+    def working(self, what: str, done: int = 0, total: int = 0) -> None:
+        """The line, if the last one is long enough ago."""
+        with self._lock:
+            if not self._doing.startswith(what):
+                self._begin(what)
+            self._doing = f"{what}: {done} of {total}" if total else what
+            if self._due():
+                self.log(self._doing)
+
+    def beat(self) -> None:
+        """The line of what is being done, if nothing was said for long."""
+        with self._lock:
+            if self._doing and self._due():
+                self.log(f"{self._doing} ({self._clock() - self._since:.0f} s)")
+
+    def start(self) -> None:
+        """Starts the thread that tells of what takes long."""
+        self._pulse = _Pulse(self.beat)
+        self._pulse.start()
+
+    def stop(self) -> None:
+        """Ends it."""
+        if self._pulse is not None:
+            self._pulse.end()
+            self._pulse = None
+
+    def _begin(self, what: str) -> None:
+        self._doing, self._since = what, self._clock()
+
+    def _due(self) -> bool:
+        return self._clock() - self._shown >= self.every
+
+
+class _Pulse(threading.Thread):
+    """Calls something every second."""
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        super().__init__(name="sightline-pulse", daemon=True)
+        self._beat = beat
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(1.0):
+            self._beat()
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
 
 
 class RichProgress(Progress):
-    """A bar with the time left, the loss, the learning rate and images/s.
+    """A bar with the time left, the loss, the learning rate and images/s; its spinner turns whatever is going on.
 
     Args:
         console: where to; default: the standard error.
@@ -150,6 +219,7 @@ class RichProgress(Progress):
 
     def __init__(self, console: Console | None = None) -> None:
         self._bar = RichBar(
+            SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[detail]}"),
@@ -171,6 +241,12 @@ class RichProgress(Progress):
             f"{view.images_per_second:.1f} images/s  {view.left()} left"
         )
         self._bar.update(self._task, completed=view.progress, description=view.stage, detail=detail)
+
+    def working(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Moves the bar to how far that is."""
+        self._bar.start()
+        detail = f"{done} of {total}" if total else ""
+        self._bar.update(self._task, completed=done / total if total else 0.0, description=what, detail=detail)
 
     def stop(self) -> None:
         """Takes the bar down."""

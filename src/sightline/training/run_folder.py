@@ -62,22 +62,7 @@ class RunFolder:
         path = Path(path)
         if _is_helper_process():
             return cls(path, resume, None)
-        if path.exists() and not path.is_dir():
-            raise ConfigError("a file is in the way of the run folder", place=path, cure="choose another --out")
-        if not resume and not _is_free(path):
-            raise ConfigError(
-                "the run folder is not empty",
-                place=path,
-                cause="a run is there already",
-                cure="choose another --out, or go on with that run by --resume",
-            )
-        if resume and not has_checkpoint(path / "last"):
-            raise ConfigError(
-                "there is no run to resume",
-                place=path,
-                cause="the path is mistyped, or the run ended before its first checkpoint",
-                cure="leave --resume out to start a new run",
-            )
+        require_usable(path, resume=resume)
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = _locked(path / _LOCK)
@@ -156,6 +141,31 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def require_usable(path: Path, *, resume: bool) -> None:
+    """Raise ``ConfigError`` where :meth:`RunFolder.create` would, as far as can be seen without writing."""
+    if _is_helper_process():
+        return
+    if path.exists() and not path.is_dir():
+        raise ConfigError("a file is in the way of the run folder", place=path, cure="choose another --out")
+    if not resume and not _is_free(path):
+        raise ConfigError(
+            "the run folder is not empty",
+            place=path,
+            cause="a run is there already",
+            cure="choose another --out, or go on with that run by --resume",
+        )
+    if resume and not has_checkpoint(path / "last"):
+        raise ConfigError(
+            "there is no run to resume",
+            place=path,
+            cause="the path is mistyped, or the run ended before its first checkpoint",
+            cure="leave --resume out to start a new run",
+        )
+    above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigError("the run folder cannot be written", place=above, cure="choose another --out")
 
 
 def _is_free(path: Path) -> bool:

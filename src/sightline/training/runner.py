@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,10 @@ def train(
     timer.add(checkpoint.state.seconds)
     system.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with progress if fabric.is_global_zero else SilentProgress() as shown, StopRequest() as stop:
-        loading, held = _load(data.train, system, options)
+        loading, held = _load(data.train, system, options, partial(shown.working, "decoding the training split"))
         val, val_held = (None, "none: the last weights count as the best")
         if data.val:
-            val, val_held = _load(data.val, system, options)
+            val, val_held = _load(data.val, system, options, partial(shown.working, "decoding the validation split"))
         job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
         job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
         if not options.resume:
@@ -150,6 +151,7 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
 def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState:
     """Solve a stage and judge what came out."""
     job.log(f"stage {stage.name}: fitted to {len(job.train.samples)} images")
+    job.progress.working(f"fitting {stage.name}")
     stage.fit(job.system, job.train.samples, job.options.seed)
     state = replace(state, step=1)
     if job.leads:
@@ -166,10 +168,12 @@ def _read(run: RunFolder, system: NeuralSystem[Any, Any]) -> Checkpoint:
     return checkpoint
 
 
-def _load(samples: Sequence[Sample], system: NeuralSystem[Any, Any], options: TrainOptions) -> tuple[Loading, str]:
+def _load(
+    samples: Sequence[Sample], system: NeuralSystem[Any, Any], options: TrainOptions, tell: Callable[[int, int], None]
+) -> tuple[Loading, str]:
     """How a split is loaded, and one line on it for the log."""
     workers = sensible_workers(options.devices) if options.workers is None else options.workers
-    held, told = hold_in_memory(samples)
+    held, told = hold_in_memory(samples, tell)
     return Loading(held, system.preparation, workers), told
 
 

@@ -20,9 +20,17 @@ _SEED = 0
 
 
 def validation_losses(
-    system: NeuralSystem[Any, Any], loss: str, loading: Loading, batch_size: int, fabric: Fabric
+    system: NeuralSystem[Any, Any],
+    loss: str,
+    loading: Loading,
+    batch_size: int,
+    fabric: Fabric,
+    tell: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
-    """Each named loss of the whole split, its total over its count: no gradients, evaluation mode, the same draws."""
+    """Each named loss of the whole split, its total over its count: no gradients, evaluation mode, the same draws.
+
+    ``tell`` is called with images done and images in all.
+    """
     sums: dict[str, tuple[float, float]] = {}
     cure = f"start again with {smaller_images(system.preparation)}"
     was_training = system.training
@@ -30,13 +38,17 @@ def validation_losses(
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.no_grad(), fabric.autocast():
         torch.manual_seed(_SEED)
+        images = 0
         for loaded in loading.validation_batches(batch_size):
             batch = loaded.to(fabric.device)
+            images += len(batch)
             with answering_for_memory("validation", Load.of(batch), cure):
                 losses = getattr(system, loss)(batch.images, batch.targets)
             for name, term in losses.items():
                 total, count = sums.get(name, (0.0, 0.0))
                 sums[name] = total + float(term.total), count + float(term.count)
+            if tell is not None:
+                tell(images, len(loading.samples))
     system.train(was_training)
     return {name: total / (count or 1.0) for name, (total, count) in sums.items()}
 

@@ -71,6 +71,10 @@ class Logged(Progress):
             values |= {"step/images_per_second": view.images_per_second, "step/epoch": view.epoch}
             self._tell(lambda logger: logger.scalars(self._step, values))
 
+    def working(self, what: str, done: int = 0, total: int = 0) -> None:
+        """For the person."""
+        self._shown.working(what, done, total)
+
     def started(self, step: int) -> None:
         """Begin all loggers.
 
@@ -84,6 +88,7 @@ class Logged(Progress):
         config = json.loads((self._run.path / "config.json").read_text(encoding="utf-8"))
         run = LoggedRun(self._run.path, config, step, self._run.resumed)
         for logger in self._loggers:
+            self._shown.working(f"starting the logger {logger.name}")
             try:
                 logger.start(run)
             except SightlineError:
