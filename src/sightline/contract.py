@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,9 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         config: the frozen dataclass that describes the system.
         preparation: how images become a batch; saved with the model.
         origin: where the weights come from, one line for the log and the model file.
+        temperature: what ``predict`` divides the log-odds of scores by, so that they mean what they say; 1 leaves them
+            alone. Fitted after training and kept in the model file. Thresholds inside ``decode`` are on the scores as
+            the network gives them.
         class_layers: prefixes of the names of parameters that belong to the classes; they start anew when a trained
             system is tuned to other classes.
     """
@@ -115,6 +118,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
     config: Any
     preparation: Preparation
     origin: str = "random weights"
+    temperature: float = 1.0
     class_layers: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -157,7 +161,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
 
     @final
     def predict(self, images: Tensor | Sequence[Tensor]) -> list[Result]:
-        """``decode(forward(prepare(images)))`` without gradients and in evaluation mode."""
+        """``decode(forward(prepare(images)))`` at the system's temperature, without gradients, in evaluation mode."""
         if len(images) == 0:
             return []
         was_training = self.training
@@ -165,7 +169,8 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         try:
             with torch.inference_mode():
                 batch = self.prepare(images)
-                return self.decode(self(batch), batch)
+                results = self.decode(self(batch), batch)
+            return results if self.temperature == 1.0 else [calibrated(each, self.temperature) for each in results]
         finally:
             self.train(was_training)
 
@@ -181,6 +186,17 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         if precision != "fp32":
             raise ConfigError(f"{self.name} predicts in fp32 only", cure="leave the precision at fp32")
         return deepcopy(self).eval().requires_grad_(False)
+
+
+def calibrated(result: Result, temperature: float) -> Result:
+    """A result with its scores at a temperature.
+
+    Raises:
+        TypeError: a result that has no scores.
+    """
+    if not isinstance(result, Detections):
+        raise TypeError(f"a temperature is for the scores of detections, and a {type(result).__name__} has none")
+    return cast(Result, result.at_temperature(temperature))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from PIL import Image
 from report_fabricated import Images, judged
 
 from sightline.evaluation.evaluate import judge
+from sightline.evaluation.evaluation import DEFAULT_THRESHOLD
 from sightline.report import gallery as gallery_module
-from sightline.report.gallery import DEFAULT_THRESHOLD, LARGEST_FILE, gallery, shown_threshold
+from sightline.report.gallery import LARGEST_FILE, gallery
 from sightline.structures import Detections
 
 
@@ -56,7 +57,7 @@ def test_pictures_are_small_files_with_two_halves():
 def test_without_a_right_detection_the_threshold_is_a_default():
     data = Images(2)
     evaluation = judge([Detections.empty(record.size) for record in data.records], data)
-    assert shown_threshold(evaluation) == DEFAULT_THRESHOLD
+    assert evaluation.shown_threshold == DEFAULT_THRESHOLD
     assert [p.wrong for p in gallery(evaluation, data)] == [0, 0]
 
 

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from sightline.evaluation.average_precision import interpolated_precision, mean_of_defined
+from sightline.evaluation.coco import none_if_nan
 from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth
 from sightline.evaluation.matching import match_columns
 
@@ -58,6 +59,20 @@ class Difference:
         """On all images."""
         return self.a - self.b
 
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, ``None`` where there is nothing to compare."""
+        numbers = {
+            "A": self.a,
+            "B": self.b,
+            "difference": self.difference,
+            "low": self.low,
+            "high": self.high,
+            "A_better": self.a_better,
+            "B_better": self.b_better,
+        }
+        plain = {name: none_if_nan(value) for name, value in numbers.items()}
+        return {"name": self.name, **plain, "resamples": self.resamples, "verdict": self.verdict}
+
     @property
     def verdict(self) -> Verdict:
         """What the interval says; without 0 in it there is a winner."""
@@ -91,6 +106,19 @@ class Comparison:
     unit: str = "image"
     method: str = "paired bootstrap, percentile interval"
 
+    def to_dict(self) -> dict[str, object]:
+        """What ``metrics.json`` holds under ``comparison``; ``None`` where there is nothing to compare."""
+        return {
+            "method": self.method,
+            "unit": self.unit,
+            "images": self.images,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "level": self.level,
+            "differences": [found.to_dict() for found in self.overall],
+            "per_class": [found.to_dict() for found in self.per_class],
+        }
+
 
 def compare(
     truth: Truth,
@@ -98,6 +126,7 @@ def compare(
     b: Found,
     names: Sequence[str],
     *,
+    turns: Ints | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -109,6 +138,7 @@ def compare(
         a: detections of the first model.
         b: of the second, on the same images.
         names: of the classes, in label order.
+        turns: (count,) turn of each image, which decides among equal scores; default: the images' order.
         resamples: to draw, at least 1.
         seed: of the drawing.
         progress: called with resamples done and resamples in all.
@@ -118,7 +148,7 @@ def compare(
     """
     if resamples < 1:
         raise ValueError(f"a bootstrap needs at least 1 resample, got {resamples}")
-    models = [Resampled(truth, found, len(names)) for found in (a, b)]
+    models = [Resampled(truth, found, len(names), turns) for found in (a, b)]
     as_it_is = [_summary(model.average_precisions(np.ones(truth.count, np.int64))) for model in models]
     drawn = np.empty((resamples, 2, 2 + len(names)))
     rng = np.random.default_rng(seed)
@@ -140,15 +170,17 @@ class Resampled:
 
     Args:
         truth: the objects.
-        found: the detections, of the same images; of equal scores the earlier image's come first.
+        found: the detections, of the same images.
         classes: how many there are.
+        turns: (count,) turn of each image, which decides among equal scores; default: the images' order.
 
     Raises:
         ValueError: columns of different numbers of images.
     """
 
-    def __init__(self, truth: Truth, found: Found, classes: int) -> None:
-        order = np.lexsort((-found.scores, found.labels))
+    def __init__(self, truth: Truth, found: Found, classes: int, turns: Ints | None = None) -> None:
+        owners = found.images if turns is None else turns[found.images]
+        order = np.lexsort((owners, -found.scores, found.labels))
         labels = found.labels[order]
         first = np.searchsorted(labels, np.arange(classes))
         self._images = found.images[order]

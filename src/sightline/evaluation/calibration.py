@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sightline.evaluation.coco import none_if_nan
 from sightline.evaluation.columns import Bools, Floats, Ints
 
 BINS = 15
@@ -56,6 +57,27 @@ class Reliability:
     def detections(self) -> int:
         """How many there are in all bins."""
         return int(self.counts.sum())
+
+    def to_dict(self) -> dict[str, object]:
+        """What ``metrics.json`` holds under ``calibration``; ``None`` where there is nothing to measure."""
+        bins = [
+            {"from": low, "to": high, "detections": count, "score": none_if_nan(score), "right": none_if_nan(right)}
+            for low, high, count, score, right in zip(
+                self.edges[:-1].tolist(),
+                self.edges[1:].tolist(),
+                self.counts.tolist(),
+                self.scores.tolist(),
+                self.right.tolist(),
+                strict=True,
+            )
+        ]
+        numbers = {"ECE": self.ece, "Brier": self.brier, "NLL": self.nll}
+        return {
+            "IoU": 0.5,
+            "detections": self.detections,
+            **{name: none_if_nan(value) for name, value in numbers.items()},
+            "bins": bins,
+        }
 
 
 @dataclass(frozen=True)

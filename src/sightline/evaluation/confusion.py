@@ -73,6 +73,15 @@ class Confusion:
         pairs.sort(key=lambda pair: (-inner[pair], pair))
         return tuple((self.names[row], self.names[column], int(inner[row, column])) for row, column in pairs)
 
+    def to_dict(self) -> dict[str, object]:
+        """What ``metrics.json`` holds under ``confusion``: the cells that are not 0, ``None`` for the background."""
+        labels: list[str | None] = [*self.names, None]
+        cells = [
+            {"object": labels[row], "detected": labels[column], "count": int(self.counts[row, column])}
+            for row, column in np.argwhere(self.counts > 0)
+        ]
+        return {"threshold": self.threshold, "IoU": self.iou, "cells": cells, "left_out": self.left_out}
+
     def _class(self, label: int, name: str) -> ClassConfusion:
         row = self.counts[label]
         others = [(self.names[other], int(row[other])) for other in range(len(self.names)) if other != label]

@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from sightline.evaluation.average_precision import average_precision, mean_of_defined
+from sightline.evaluation.coco import none_if_nan
 from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth
 from sightline.evaluation.matching import match_columns
 from sightline.evaluation.overlaps import pairs_in_images
@@ -33,6 +34,9 @@ KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 
 _CLASS, _PLACE, _BOTH, _DUPLICATE, _BACKGROUND = range(5)
 _RIGHT, _NEITHER = -1, -2
+
+PROTOCOL = "TIDE, boxes, foreground IoU 0.5, background IoU 0.1; dAP is AP50 that would be gained"
+"""What the numbers are."""
 
 SIZES = ("small", "medium", "large")
 _SIZE_LIMITS = (32.0**2, 96.0**2)
@@ -80,6 +84,21 @@ class ErrorSummary:
     false_positive_cost: float
     false_negative_cost: float
 
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, ``None`` where there is nothing to measure."""
+        kinds = {kind: {"count": self.counts[kind], "dAP": none_if_nan(self.costs[kind])} for kind in KINDS}
+        special = {
+            "all wrong detections": {"dAP": none_if_nan(self.false_positive_cost)},
+            "all that was not found": {"dAP": none_if_nan(self.false_negative_cost)},
+        }
+        return {
+            "name": self.name,
+            "objects": self.objects,
+            "AP50": none_if_nan(self.ap50),
+            "kinds": kinds,
+            "special": special,
+        }
+
 
 @dataclass(frozen=True)
 class Errors:
@@ -93,6 +112,15 @@ class Errors:
     overall: ErrorSummary
     by_class: tuple[ErrorSummary, ...]
     by_size: tuple[ErrorSummary, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """What ``metrics.json`` holds under ``errors``."""
+        return {
+            "protocol": PROTOCOL,
+            **self.overall.to_dict(),
+            "by_class": [summary.to_dict() for summary in self.by_class],
+            "by_size": [summary.to_dict() for summary in self.by_size],
+        }
 
 
 def classify(truth: Truth, found: Found) -> Classified:
@@ -151,19 +179,20 @@ def _nearest(truth: Truth, found: Found, objects: Ints, rows: Ints) -> tuple[Int
     return nearest[0, rows], most[0, rows], nearest[1, rows], most[1, rows]
 
 
-def errors_of(truth: Truth, found: Found, names: Sequence[str]) -> Errors:
+def errors_of(truth: Truth, found: Found, names: Sequence[str], turns: Ints | None = None) -> Errors:
     """The errors of a split and what each kind costs.
 
     Args:
         truth: the objects.
-        found: the detections, of the same images; of equal scores the earlier image's come first.
+        found: the detections, of the same images.
         names: of the classes, in label order.
+        turns: (count,) turn of each image, which decides among equal scores; default: the images' order.
 
     Raises:
         ValueError: columns of different numbers of images.
     """
     classified = classify(truth, found)
-    ranking = _Ranking.of(truth, found, classified, len(names))
+    ranking = _Ranking.of(truth, found, classified, len(names), turns)
     as_is = ranking.average_precisions()
     fixed = [ranking.fixed(kind).average_precisions() for kind in range(len(KINDS))]
     fixed += [ranking.without_false_positives().average_precisions(), ranking.without_misses().average_precisions()]
@@ -244,9 +273,10 @@ class _Ranking:
     truth_labels: Ints
 
     @classmethod
-    def of(cls, truth: Truth, found: Found, classified: Classified, classes: int) -> "_Ranking":
+    def of(cls, truth: Truth, found: Found, classified: Classified, classes: int, turns: Ints | None) -> "_Ranking":
         rows = np.flatnonzero(classified.kind != _NEITHER)
-        rows = rows[np.argsort(-found.scores[rows], kind="stable")]
+        owners = found.images[rows]
+        rows = rows[np.lexsort((owners if turns is None else turns[owners], -found.scores[rows]))]
         groups = _size(truth.areas) * classes + truth.labels
 
         def table(among: Bools) -> Ints:

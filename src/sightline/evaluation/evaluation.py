@@ -4,18 +4,28 @@ Everything is worked out on columns; targets and detections of single images are
 then nothing here imports torch.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sightline.classes import Classes
+from sightline.evaluation.calibration import Reliability, reliability
 from sightline.evaluation.coco import CocoResult, evaluate_columns, none_if_nan
-from sightline.evaluation.columns import Found, Truth, detections_of, targets_of
+from sightline.evaluation.columns import Found, Ints, Truth, detections_of, targets_of
+from sightline.evaluation.confusion import Confusion, confusion
 from sightline.evaluation.curves import OperatingPoint, operating_points
+from sightline.evaluation.errors import Errors, errors_of
 from sightline.evaluation.matching import Matches, match_columns, matches_of_images
 
 if TYPE_CHECKING:
     from sightline.structures import Detections, Target
+
+
+DEFAULT_THRESHOLD = 0.5
+"""Score from which detections are shown where no detection is right, so that no threshold is best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +86,37 @@ class Evaluation:
         """The score threshold that serves each class best."""
         return self._points[1]
 
+    @cached_property
+    def turns(self) -> Ints:
+        """(count,) turn of each image among their ids, by which COCO decides among equal scores."""
+        turns: Ints = np.argsort(np.argsort(self.image_ids)).astype(np.int64)
+        return turns
+
+    @cached_property
+    def errors(self) -> Errors:
+        """Errors by kind, and what each kind costs."""
+        return errors_of(self.truth, self.found, self.classes.names, self.turns)
+
+    @property
+    def shown_threshold(self) -> float:
+        """The score from which detections are shown: the operating point's, or 0.5 where there is none."""
+        threshold = self.operating_point.threshold
+        return DEFAULT_THRESHOLD if math.isnan(threshold) else threshold
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        """What is taken for what, at the threshold from which detections are shown."""
+        return confusion(self.truth, self.found, self.classes.names, self.shown_threshold)
+
+    @cached_property
+    def reliability(self) -> Reliability | None:
+        """Whether scores mean what they say; None for scores that are no shares of 1."""
+        counted = self.matched.counted
+        scores = self.found.scores[counted]
+        if not ((scores >= 0) & (scores <= 1)).all():
+            return None
+        return reliability(scores, self.matched.correct[counted])
+
     def to_dict(self) -> dict[str, object]:
         """What ``metrics.json`` holds: plain values, ``None`` where there is nothing to measure."""
         per_class = [
@@ -98,6 +139,9 @@ class Evaluation:
             "metrics": self.result.metrics(),
             "operating_point": _point_dict(self.operating_point),
             "per_class": per_class,
+            "errors": self.errors.to_dict(),
+            "confusion": self.confusion.to_dict(),
+            "calibration": None if self.reliability is None else self.reliability.to_dict(),
             "seconds_per_image": self.seconds_per_image,
         }
 

@@ -28,9 +28,6 @@ LARGEST_SIDE = 440
 LARGEST_FILE = 60_000
 """Bytes of a picture; the JPEG quality goes down until it fits."""
 
-DEFAULT_THRESHOLD = 0.5
-"""Score from which detections are shown where no detection is right, so that no threshold is best."""
-
 _QUALITIES = (88, 80, 70, 60, 50, 40, 30)
 
 
@@ -71,12 +68,6 @@ class _Scored:
     wrong: int
 
 
-def shown_threshold(evaluation: Evaluation) -> float:
-    """The score from which detections are shown and counted in pictures."""
-    threshold = evaluation.operating_point.threshold
-    return DEFAULT_THRESHOLD if np.isnan(threshold) else threshold
-
-
 def gallery(evaluation: Evaluation, data: LabelledImages, count: int = 4, seed: int = 0) -> tuple[Picture, ...]:
     """Best, worst and random pictures, no image twice.
 
@@ -89,7 +80,7 @@ def gallery(evaluation: Evaluation, data: LabelledImages, count: int = 4, seed: 
     Raises:
         DataError: an image that cannot be read.
     """
-    threshold = shown_threshold(evaluation)
+    threshold = evaluation.shown_threshold
     scored = _scored(evaluation, threshold)
     return tuple(_picture(kind, score, evaluation, data, threshold) for kind, score in _chosen(scored, count, seed))
 

@@ -18,7 +18,7 @@ from sightline.evaluation.curves import OperatingPoint
 from sightline.evaluation.evaluate import Evaluation
 from sightline.files import write_atomically
 from sightline.report import plots
-from sightline.report.gallery import Picture, shown_threshold
+from sightline.report.gallery import Picture
 from sightline.report.page import (
     NOT_MEASURED,
     Cell,
@@ -183,7 +183,7 @@ _KINDS = {"best": "Best", "worst": "Worst", "random": "At random"}
 def _pictures(report: ReportData) -> str:
     if not report.gallery:
         return ""
-    threshold = shown_threshold(report.evaluation)
+    threshold = report.evaluation.shown_threshold
     text = (
         f"<p>Truth at the left, detections with a score of at least {threshold:.2f} at the right. Broken lines: missed "
         "objects at the left, wrong detections at the right; names in brackets do not count. Images are ranked by F1 "
