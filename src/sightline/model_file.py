@@ -7,6 +7,7 @@ checksum of itself and of the tensors. Pickle is never read or written. Weights 
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -32,6 +33,33 @@ _NAMED_MISFITS = 3
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How the scores of a model were made to mean what they say.
+
+    Args:
+        temperature: of the model; 1 where none could be fitted.
+        ece_before: expected calibration error at temperature 1, in 0..1; None where there were no detections.
+        ece_after: at the model's temperature, on the same detections: those that it was fitted to.
+        data: the set that it was fitted to.
+        split: of the set.
+        detections: it was fitted to.
+        note: why none could be fitted, or that a limit was reached; empty otherwise.
+    """
+
+    temperature: float
+    ece_before: float | None
+    ece_after: float | None
+    data: str
+    split: str
+    detections: int
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"a temperature must be positive and finite, got {self.temperature}")
+
+
+@dataclass(frozen=True)
 class ModelHeader:
     """What a model file says about itself.
 
@@ -46,7 +74,8 @@ class ModelHeader:
         metrics: what was measured when the file was written.
         provenance: licence and origin of the weights.
         versions: of sightline and torch.
-        sha256: checksum of all that is said above and of the tensors; empty in files from before there was one.
+        sha256: checksum of all that is said here and of the tensors; empty in files from before there was one.
+        calibration: where the model's temperature comes from; None before the end of training, and in older files.
     """
 
     format: int
@@ -60,6 +89,12 @@ class ModelHeader:
     provenance: str
     versions: dict[str, str]
     sha256: str = ""
+    calibration: Calibration | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What the model divides the log-odds of scores by."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
 
     @property
     def classes(self) -> Classes:
@@ -74,6 +109,7 @@ def write_model(
     stage: str,
     metrics: Mapping[str, float],
     provenance: str,
+    calibration: Calibration | None = None,
 ) -> None:
     """Write a system as one file, in one move: a crash leaves the old file or the new one.
 
@@ -83,10 +119,14 @@ def write_model(
         stage: the stage of the recipe that the weights come from.
         metrics: what was measured with these weights.
         provenance: licence and origin of the weights.
+        calibration: where the system's temperature comes from.
 
     Raises:
         SightlineError: the file cannot be written; what was there is unharmed.
+        ValueError: the system has a temperature that ``calibration`` does not give.
     """
+    if system.temperature != (1.0 if calibration is None else calibration.temperature):
+        raise ValueError(f"where the temperature {system.temperature} comes from is not said")
     header = ModelHeader(
         format=FORMAT,
         system=system.name,
@@ -98,6 +138,7 @@ def write_model(
         metrics=dict(metrics),
         provenance=provenance,
         versions={"sightline": __version__, "torch": str(torch.__version__)},
+        calibration=calibration,
     )
     # One key only: safetensors writes several in an order of its own, and the same model should be the same bytes.
     tensors = tensors_of(system)
@@ -151,6 +192,8 @@ def read_header(path: Path) -> ModelHeader:
     """
     values = _said_by(path)
     try:
+        fitted = values.get("calibration")
+        values = {**values, "calibration": None if fitted is None else Calibration(**fitted)}
         header = ModelHeader(**{field.name: values[field.name] for field in fields(ModelHeader)})
         classes = Classes(tuple(header.class_names), tuple(header.class_ids))
     except (ValueError, KeyError, TypeError) as error:

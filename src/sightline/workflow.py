@@ -8,13 +8,12 @@ here prints.
 
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from sightline.contract import GradientStage, NeuralSystem, System
 from sightline.data.bad_images import OnBadImage
@@ -23,12 +22,9 @@ from sightline.data.dataset import Dataset, open_dataset
 from sightline.data.dataset import splits as splits_of
 from sightline.data.screening import screened
 from sightline.errors import ConfigError, SightlineError
-from sightline.evaluation.cost import Cost, measure_cost
-from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate
-from sightline.evaluation.results import save_results
-from sightline.files import write_atomically
-from sightline.report.gallery import Picture, gallery
-from sightline.report.html import ReportData, write_report
+from sightline.evaluation.evaluate import LabelledImages, Progress, evaluate
+from sightline.judging import REPORT_FILE, Judgement, PredictPrecision, judge_trained, write_judgement
+from sightline.report.gallery import Picture
 from sightline.structures import Classes, Sample
 from sightline.training import runner
 from sightline.training.devices import choose_accelerator, choose_precision
@@ -45,17 +41,6 @@ from sightline.zoo import load
 
 RUNS = Path("runs")
 """Where runs go unless told otherwise."""
-
-METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE = "metrics.json", "predictions.json", "report.html"
-"""What a judgement writes."""
-
-CHOSEN_HERE = "these images also chose the best weights"
-"""Said of a judgement on the validation split of a training run."""
-
-PredictPrecision = Literal["fp32", "bf16"]
-
-_COST_SECONDS = 10.0
-_COST_REPEATS = (3, 20)
 
 
 @dataclass(frozen=True)
@@ -90,29 +75,6 @@ class SplitData:
     def findings(self) -> dict[str, dict[str, int]]:
         """What was dropped or repaired at reading: counts by reason, by split."""
         return {part.split: dict(part.findings) for part in (self.train, self.val, self.test)}
-
-
-@dataclass(frozen=True, eq=False)
-class Judgement:
-    """What is known of a system on one split.
-
-    Args:
-        evaluation: how good it is.
-        cost: what one prediction costs, or None if that was not measured.
-        data: the split.
-        note: what has to be known to read the numbers right, or nothing.
-    """
-
-    evaluation: Evaluation
-    cost: Cost | None
-    data: Dataset
-    note: str = ""
-
-    def to_dict(self) -> dict[str, object]:
-        """What metrics.json holds."""
-        cost = None if self.cost is None else self.cost.to_dict()
-        place = {"data": self.data.name, "split": self.data.split, "note": self.note or None}
-        return {**place, **self.evaluation.to_dict(), "cost": cost}
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,9 +191,11 @@ def train(
             return Trained(folder, result, loggers=told.outcomes)
         told.working("loading the best weights")
         best = cast(NeuralSystem[Any, Any], load(result.best))
-        verdict = judge(best, data.test, device=options.device, progress=_judging(told, data.test.split))
-        if data.test.split == data.val.split:
-            verdict = replace(verdict, note=CHOSEN_HERE)
+        verdict, line = judge_trained(
+            best, result.best, data.val, data.test, options.device, lambda split: _judging(told, split)
+        )
+        told.log(line)
+        run.log(line)
         history = read_history(run.history)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         title = f"{system.name} on {data.train.name}"
@@ -248,7 +212,7 @@ def _logged(shown: TrainProgress, options: TrainOptions, run: RunFolder) -> Logg
 
 
 def _tell_judged(told: Logged, judgement: Judgement, pictures: Sequence[Picture], report: Path) -> None:
-    metrics = judgement.evaluation.result.metrics()
+    metrics = {**judgement.evaluation.result.metrics(), "temperature": judgement.evaluation.temperature}
     told.judged(
         {name: value for name, value in metrics.items() if value is not None},
         {f"{picture.kind}/{picture.image_id}": picture.jpeg for picture in pictures},
@@ -262,84 +226,6 @@ def _reduced_where_shrunk(data: Dataset, system: NeuralSystem[Any, Any]) -> Data
     if any(transform.magnifies for stage in stages for transform in stage.augmentation):
         return data
     return replace(data, shorter_side=system.preparation.shorter_side)
-
-
-def judge(
-    system: System[Any],
-    data: Dataset,
-    *,
-    device: str = "auto",
-    precision: PredictPrecision = "fp32",
-    batch_size: int = 4,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> Judgement:
-    """How good a system is on a split, and what a prediction of it costs.
-
-    Args:
-        system: any detector.
-        data: opened with the system's classes.
-        device: auto, cpu, cuda, cuda:1 or mps.
-        precision: of the network's arithmetic.
-        batch_size: images predicted at once.
-        workers: threads that read images ahead.
-        progress: called with images done and images in all.
-    """
-    fast = ready(system, device=device, precision=precision)
-    evaluation = evaluate(fast, data, batch_size=batch_size, workers=workers, progress=progress)
-    return Judgement(evaluation, _cost(system, fast, data[0]), data)
-
-
-def write_judgement(
-    folder: Path,
-    judgement: Judgement,
-    *,
-    title: str,
-    config: Mapping[str, object],
-    history: Sequence[Mapping[str, object]] = (),
-) -> tuple[Picture, ...]:
-    """Write metrics.json, predictions.json (COCO results) and report.html to a folder that exists.
-
-    Args:
-        folder: where to; files of these names are replaced.
-        judgement: what is known.
-        title: of the report.
-        config: shown in the report.
-        history: one row an epoch, empty without training.
-
-    Returns:
-        The report's pictures.
-    """
-    evaluation, data = judgement.evaluation, judgement.data
-    write_atomically(folder / METRICS_FILE, json.dumps(judgement.to_dict(), indent=2) + "\n")
-    save_results(folder / PREDICTIONS_FILE, evaluation.found, evaluation.image_ids, evaluation.classes)
-    pictures = gallery(evaluation, data)
-    report = ReportData(
-        title=title,
-        config=config,
-        history=history,
-        evaluation=evaluation,
-        cost=judgement.cost,
-        gallery=pictures,
-        findings=dict(data.findings),
-        notes=(f"Judged on the split {data.split} of {data.name}{_after_colon(judgement.note)}.",),
-    )
-    write_report(folder / REPORT_FILE, report)
-    return pictures
-
-
-def ready(system: System[Any], *, device: str = "auto", precision: PredictPrecision = "fp32") -> System[Any]:
-    """A copy of a system that only predicts, on a device and as fast as it can; a classical system as it is.
-
-    Raises:
-        ConfigError: a device that this machine does not have, or an unknown precision.
-    """
-    if precision not in ("fp32", "bf16"):
-        raise ConfigError(f"unknown precision {precision!r}", cure="choose fp32 or bf16")
-    name, index = choose_accelerator(TrainOptions(device=device))
-    if not isinstance(system, NeuralSystem):
-        return system
-    return system.for_prediction(precision).to(name if index is None else f"{name}:{index}")
 
 
 def image_size_settings(config: Any, short_side: int) -> dict[str, object]:
@@ -416,10 +302,6 @@ def next_folder(base: Path, *, numbered: bool = False) -> Path:
         number += 1
 
 
-def _after_colon(note: str) -> str:
-    return f": {note}" if note else ""
-
-
 def _withdraw(run: RunFolder) -> None:
     """Take away what a run wrote that never began, so that the same command works once its mistake is mended."""
     if run.resumed or run.lock is None or run.last.exists():
@@ -474,18 +356,3 @@ def _description(data: SplitData) -> dict[str, object]:
         "images": {use: len(part) for use, part in parts.items()},
         "classes": asdict(data.classes),
     }
-
-
-def _cost(system: System[Any], fast: System[Any], sample: Sample) -> Cost | None:
-    """The cost of one prediction, timed for some seconds; parameters are counted before norms are folded away."""
-    if not isinstance(fast, NeuralSystem) or not isinstance(system, NeuralSystem):
-        return None
-    fast.predict([sample.image])
-    start = time.perf_counter()
-    fast.predict([sample.image])
-    least, most = _COST_REPEATS
-    repeats = max(least, min(most, int(_COST_SECONDS / max(1e-6, time.perf_counter() - start))))
-    cost = measure_cost(fast, sample.image, repeats=repeats)
-    parameters = [(p.numel(), p.requires_grad) for p in system.parameters()]
-    total, learning = sum(count for count, _ in parameters), sum(count for count, learns in parameters if learns)
-    return replace(cost, parameters=total, trainable=learning)

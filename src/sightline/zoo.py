@@ -196,6 +196,7 @@ def load(path: str | Path) -> "System[Any]":
         system = row.system_class()(config, header.classes)
     load_weights(place, system)
     system.preparation = _preparation_of(place, header)
+    system.temperature = header.temperature
     system.origin = _origin_of(place, header)
     return cast("System[Any]", system)
 

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from conftest_cli import QUICK, TINY, snapshot
 import sightline
 from sightline.cli import opening
 from sightline.cli.predict import Names
+from sightline.evaluation.model_temperature import describe_calibration
+from sightline.judging import CHOSEN_HERE
 from sightline.model_file import read_header
-from sightline.workflow import CHOSEN_HERE, resized
+from sightline.workflow import resized
 
 COCO_KEYS = {"image_id", "category_id", "bbox", "score"}
 
@@ -68,6 +71,13 @@ def test_a_model_file_keeps_its_image_size_and_its_answers(trained, shapes):
     (one,), (other,) = model.predict(image), again.predict([image])
     assert torch.equal(one.boxes, other.boxes)
     assert torch.equal(one.scores, other.scores)
+
+
+def test_a_run_fits_a_temperature_on_its_validation_split_and_says_so(trained):
+    fitted = read_header(trained / "best.safetensors").calibration
+    assert (fitted.data, fitted.split) == ("shapes", "val")
+    assert json.loads((trained / "metrics.json").read_text())["temperature"] == asdict(fitted)
+    assert describe_calibration(fitted) in (trained / "log.txt").read_text()
 
 
 def test_evaluate_agrees_with_the_training_run(run, trained, shapes, tmp_path):

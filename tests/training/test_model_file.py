@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tiny_system import TinyConfig, TinySystem, make_system
 
 from sightline.errors import ModelFileError, SightlineError
 from sightline.files import write_atomically
-from sightline.model_file import load_weights, read_header, write_model
+from sightline.model_file import Calibration, load_weights, read_header, write_model
 
 
 def write(path: Path, system: TinySystem) -> Path:
@@ -109,3 +110,43 @@ def test_file_of_the_first_format_is_read(tmp_path: Path) -> None:
     other = make_system(2)
     load_weights(path, other)
     assert torch.equal(system.head.weight, other.head.weight)
+
+
+CALIBRATION = Calibration(1.5, 0.2, 0.1, "bccd", "val", 400)
+
+
+def test_a_temperature_is_kept_with_where_it_comes_from(tmp_path: Path) -> None:
+    system = make_system(1)
+    plain = write(tmp_path / "plain.safetensors", system)
+    assert (read_header(plain).calibration, read_header(plain).temperature) == (None, 1.0)
+    system.temperature = 1.5
+    path = tmp_path / "m.safetensors"
+    write_model(path, system, stage="train", metrics={}, provenance="", calibration=CALIBRATION)
+    assert (read_header(path).calibration, read_header(path).temperature) == (CALIBRATION, 1.5)
+    load_weights(path, make_system(2))
+    for calibration in (None, replace(CALIBRATION, temperature=2.0)):
+        with pytest.raises(ValueError, match=r"temperature 1\.5 comes from"):
+            write_model(path, system, stage="train", metrics={}, provenance="", calibration=calibration)
+
+
+def rewritten(path: Path, **changes: object) -> None:
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["sightline"])
+    save_file(dict(make_system(1).state_dict()), path, {"sightline": json.dumps({**header, **changes})})
+
+
+def test_a_file_from_before_there_were_temperatures_has_1(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.safetensors", make_system(1))
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["sightline"])
+    del header["calibration"]
+    save_file(dict(make_system(1).state_dict()), path, {"sightline": json.dumps(header)})
+    assert read_header(path).temperature == 1.0
+
+
+@pytest.mark.parametrize("said", [{}, 1.5, {**asdict(CALIBRATION), "temperature": 0.0}, {"temperature": "warm"}])
+def test_a_senseless_calibration_is_a_damaged_file(tmp_path: Path, said: object) -> None:
+    path = write(tmp_path / "m.safetensors", make_system(1))
+    rewritten(path, calibration=said)
+    with pytest.raises(ModelFileError, match="makes no sense"):
+        read_header(path)

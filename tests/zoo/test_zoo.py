@@ -12,7 +12,7 @@ import sightline
 from sightline import zoo
 from sightline.contract import NeuralSystem
 from sightline.errors import ConfigError, ModelFileError
-from sightline.model_file import write_model
+from sightline.model_file import Calibration, write_model
 from sightline.structures import Classes
 
 TINY = {"backbone": "mobilenet_v3_small", "channels": 16, "head_width": 16, "short_side": 48, "long_side": 64}
@@ -89,6 +89,20 @@ def test_a_loaded_system_keeps_its_preparation(system, tmp_path):
     system.preparation = replace(system.preparation, short_side=96, mean=(0.1, 0.2, 0.3))
     write_model(tmp_path / "m.safetensors", system, stage="joint", metrics={}, provenance="a test")
     assert zoo.load(tmp_path / "m.safetensors").preparation == system.preparation
+
+
+def test_a_temperature_is_loaded_and_a_fine_tune_starts_without(system, tmp_path):
+    image = torch.rand(3, 60, 70)
+    plain = system.predict(image)[0]
+    system.temperature = 2.0
+    file = tmp_path / "m.safetensors"
+    calibration = Calibration(2.0, 0.2, 0.1, "bccd", "val", 400)
+    write_model(file, system, stage="joint", metrics={}, provenance="a test", calibration=calibration)
+    loaded = zoo.load(file)
+    assert loaded.temperature == loaded.for_prediction().temperature == 2.0
+    assert torch.equal(loaded.predict(image)[0].scores, plain.at_temperature(2.0).scores)
+    for classes in (None, CLASSES, ["cow", "hen"]):
+        assert zoo.create("faster_rcnn", classes=classes, weights=file).temperature == 1.0
 
 
 def test_weights_of_a_model_file_are_taken_over(system, model_file):

@@ -34,7 +34,8 @@ def evaluate_command(
     from sightline.data.bad_images import on_bad_image as bad_image_policy
     from sightline.data.dataset import open_dataset
     from sightline.data.screening import screened
-    from sightline.workflow import judge, new_folder, resized, write_judgement
+    from sightline.judging import judge, write_judgement
+    from sightline.workflow import new_folder, resized
 
     system = resized(open_model(model), imgsz)
     opened = open_dataset(find_data(data), split, classes=system.classes)

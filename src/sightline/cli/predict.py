@@ -33,7 +33,8 @@ def predict_command(
     from sightline.cli.opening import open_model
     from sightline.data import bad_images
     from sightline.data.image_files import list_images
-    from sightline.workflow import RUNS, new_folder, next_folder, ready, resized
+    from sightline.judging import ready
+    from sightline.workflow import RUNS, new_folder, next_folder, resized
 
     if not 0 <= threshold <= 1:
         raise ConfigError(f"a threshold of {threshold:g} makes no sense", cure="give a --threshold from 0 to 1")

@@ -13,15 +13,12 @@ from sightline.data.bad_images import OnBadImage
 from sightline.errors import ConfigError
 from sightline.evaluation.cost import Cost
 from sightline.evaluation.evaluate import Evaluation
+from sightline.judging import METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE, Judgement
 from sightline.training.devices import choose_accelerator
 from sightline.training.options import TrainOptions
 from sightline.training.progress import Progress
 from sightline.training.run_folder import require_usable
 from sightline.workflow import (
-    METRICS_FILE,
-    PREDICTIONS_FILE,
-    REPORT_FILE,
-    Judgement,
     SplitData,
     Splits,
     Trained,

@@ -6,7 +6,7 @@ found an object at IoU 0.5, by the matching that average precision uses; detecti
 come after the 100 best are left out. Objects that are missed do not enter: a score is about a box that was given.
 
 Departure: a detection has one score and not one of each class, so that the temperature divides its log-odds:
-s' = 1 / (1 + exp(-logit(s) / T)). contract.py applies it.
+s' = 1 / (1 + exp(-logit(s) / T)). ``contract.NeuralSystem.predict`` applies it.
 """
 
 import math
@@ -150,6 +150,20 @@ def fit_temperature(scores: Floats, correct: Bools) -> Temperature:
         middle = (low + high) / 2
         low, high = (low, middle) if _slope(odds, correct, middle) > 0 else (middle, high)
     return Temperature(2 / (low + high), total)
+
+
+def scores_at(scores: Floats, temperature: float) -> Floats:
+    """Scores as ``predict`` gives them at another temperature: in float32's steps.
+
+    Args:
+        scores: (N,) in 0..1.
+        temperature: the other temperature over that of the scores.
+    """
+    import torch
+
+    from sightline.structures import scaled_scores
+
+    return scaled_scores(torch.from_numpy(scores).float(), temperature).numpy().astype(np.float64)
 
 
 def _log_odds(scores: Floats) -> Floats:

@@ -6,9 +6,10 @@ Nothing here knows what the system is: ``predict`` is all that is used of it.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
-from sightline.contract import System
+from sightline.contract import NeuralSystem, System
 from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.columns import found_of, truth_of
 from sightline.evaluation.evaluation import Evaluation, judge_columns
@@ -105,7 +106,8 @@ def evaluate(
     start = time.perf_counter()
     detections = predict_dataset(system, data, batch_size=batch_size, workers=workers, progress=progress)
     seconds = (time.perf_counter() - start) / len(detections) if detections else None
-    return judge(detections, data, seconds)
+    temperature = system.temperature if isinstance(system, NeuralSystem) else 1.0
+    return replace(judge(detections, data, seconds), temperature=temperature)
 
 
 def predict_dataset(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.classes import Classes
-from sightline.evaluation.calibration import Reliability, reliability
+from sightline.evaluation.calibration import Reliability, reliability, scores_at
 from sightline.evaluation.coco import CocoResult, evaluate_columns, none_if_nan
-from sightline.evaluation.columns import Found, Ints, Truth, detections_of, targets_of
+from sightline.evaluation.columns import Floats, Found, Ints, Truth, detections_of, targets_of
 from sightline.evaluation.confusion import Confusion, confusion
 from sightline.evaluation.curves import OperatingPoint, operating_points
 from sightline.evaluation.errors import Errors, errors_of
@@ -41,6 +41,7 @@ class Evaluation:
         image_ids: of the images.
         classes: what the labels mean.
         seconds_per_image: wall time of reading and predicting, or None where nobody measured it.
+        temperature: of the model, which the scores were given at.
     """
 
     result: CocoResult
@@ -49,6 +50,7 @@ class Evaluation:
     image_ids: tuple[int, ...]
     classes: Classes
     seconds_per_image: float | None = None
+    temperature: float = 1.0
 
     @cached_property
     def matched(self) -> Matches:
@@ -111,11 +113,22 @@ class Evaluation:
     @cached_property
     def reliability(self) -> Reliability | None:
         """Whether scores mean what they say; None for scores that are no shares of 1."""
-        counted = self.matched.counted
-        scores = self.found.scores[counted]
+        return self._reliability_of(self.found.scores)
+
+    @cached_property
+    def reliability_before(self) -> Reliability | None:
+        """The same at temperature 1, worked out backwards from the scores; None where the model's is 1."""
+        return (
+            None
+            if self.temperature == 1.0
+            else self._reliability_of(scores_at(self.found.scores, 1 / self.temperature))
+        )
+
+    def _reliability_of(self, all_scores: Floats) -> Reliability | None:
+        scores = all_scores[self.matched.counted]
         if not ((scores >= 0) & (scores <= 1)).all():
             return None
-        return reliability(scores, self.matched.correct[counted])
+        return reliability(scores, self.matched.correct[self.matched.counted])
 
     def to_dict(self) -> dict[str, object]:
         """What ``metrics.json`` holds: plain values, ``None`` where there is nothing to measure."""
@@ -141,9 +154,15 @@ class Evaluation:
             "per_class": per_class,
             "errors": self.errors.to_dict(),
             "confusion": self.confusion.to_dict(),
-            "calibration": None if self.reliability is None else self.reliability.to_dict(),
+            "calibration": self._calibration_dict(),
             "seconds_per_image": self.seconds_per_image,
         }
+
+    def _calibration_dict(self) -> dict[str, object] | None:
+        if self.reliability is None:
+            return None
+        before = None if self.reliability_before is None else none_if_nan(self.reliability_before.ece)
+        return {"temperature": self.temperature, "ECE_at_temperature_1": before, **self.reliability.to_dict()}
 
 
 def _point_dict(point: OperatingPoint) -> dict[str, float | None]:

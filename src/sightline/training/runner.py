@@ -102,6 +102,8 @@ def train(
     run.record("training", _description(system, stages, data, options), free=_FREE_ON_RESUME)
     checkpoint = _read(run, system) if options.resume else Checkpoint(TrainState(), {})
     timer.add(checkpoint.state.seconds)
+    # Weights that change have scores of their own: a temperature is fitted to them when they are done.
+    system.temperature = 1.0
     system.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with progress if fabric.is_global_zero else SilentProgress() as shown, StopRequest() as stop:
         loading, held = _load(data.train, system, options, partial(shown.working, "decoding the training split"))

@@ -1,0 +1,199 @@
+"""How good a system is on a split and what it costs; written as numbers, results and a report.
+
+What ``sightline evaluate`` does, and ``sightline train`` at its end. Nothing here prints.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sightline.contract import NeuralSystem, System
+from sightline.data.dataset import Dataset
+from sightline.errors import ConfigError
+from sightline.evaluation.cost import Cost, measure_cost
+from sightline.evaluation.evaluate import Evaluation, Progress, evaluate
+from sightline.evaluation.model_temperature import (
+    calibration_on,
+    describe_calibration,
+    evaluation_at,
+    keep_calibration,
+)
+from sightline.evaluation.results import save_results
+from sightline.files import write_atomically
+from sightline.model_file import Calibration
+from sightline.report.gallery import Picture, gallery
+from sightline.report.html import ReportData, write_report
+from sightline.structures import Sample
+from sightline.training.devices import choose_accelerator
+from sightline.training.options import TrainOptions
+
+METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE = "metrics.json", "predictions.json", "report.html"
+"""What a judgement writes."""
+
+CHOSEN_HERE = "these images also chose the best weights"
+"""Said of a judgement on the validation split of a training run."""
+
+PredictPrecision = Literal["fp32", "bf16"]
+
+_COST_SECONDS = 10.0
+_COST_REPEATS = (3, 20)
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What is known of a system on one split.
+
+    Args:
+        evaluation: how good it is.
+        cost: what one prediction costs, or None if that was not measured.
+        data: the split.
+        note: what has to be known to read the numbers right, or nothing.
+        calibration: where the system's temperature comes from, if it is known.
+    """
+
+    evaluation: Evaluation
+    cost: Cost | None
+    data: Dataset
+    note: str = ""
+    calibration: Calibration | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """What metrics.json holds."""
+        cost = None if self.cost is None else self.cost.to_dict()
+        place = {"data": self.data.name, "split": self.data.split, "note": self.note or None}
+        fitted = None if self.calibration is None else asdict(self.calibration)
+        return {**place, **self.evaluation.to_dict(), "temperature": fitted, "cost": cost}
+
+
+def judge(
+    system: System[Any],
+    data: Dataset,
+    *,
+    device: str = "auto",
+    precision: PredictPrecision = "fp32",
+    batch_size: int = 4,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Judgement:
+    """How good a system is on a split, and what a prediction of it costs.
+
+    Args:
+        system: any detector.
+        data: opened with the system's classes.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        precision: of the network's arithmetic.
+        batch_size: images predicted at once.
+        workers: threads that read images ahead.
+        progress: called with images done and images in all.
+    """
+    fast = ready(system, device=device, precision=precision)
+    evaluation = evaluate(fast, data, batch_size=batch_size, workers=workers, progress=progress)
+    return Judgement(evaluation, _cost(system, fast, data[0]), data)
+
+
+def judge_trained(
+    best: NeuralSystem[Any, Any],
+    path: Path,
+    val: Dataset,
+    test: Dataset,
+    device: str,
+    progress: Callable[[str], Progress],
+) -> tuple[Judgement, str]:
+    """Fit the temperature of the best weights on the validation split, keep it in their file, and judge them.
+
+    Args:
+        best: as loaded from its file.
+        path: the file.
+        val: the split that chose the weights.
+        test: the split to judge on, which may be the same.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        progress: gives what is called with images done and images in all of a split of a name.
+
+    Returns:
+        The judgement, and a line on the temperature for the log.
+    """
+    # A run that ended before has one already, and it is fitted to scores as the network gives them.
+    best.temperature = 1.0
+    fast = ready(best, device=device)
+    validated = evaluate(fast, val, progress=progress(val.split))
+    calibration = calibration_on(validated, val.name, val.split)
+    keep_calibration(path, best, calibration)
+    line = describe_calibration(calibration)
+    if test.split == val.split:
+        evaluation = evaluation_at(validated, best.temperature)
+        return Judgement(evaluation, _cost(best, fast, val[0]), val, CHOSEN_HERE, calibration), line
+    return replace(judge(best, test, device=device, progress=progress(test.split)), calibration=calibration), line
+
+
+def write_judgement(
+    folder: Path,
+    judgement: Judgement,
+    *,
+    title: str,
+    config: Mapping[str, object],
+    history: Sequence[Mapping[str, object]] = (),
+) -> tuple[Picture, ...]:
+    """Write metrics.json, predictions.json (COCO results) and report.html to a folder that exists.
+
+    Args:
+        folder: where to; files of these names are replaced.
+        judgement: what is known.
+        title: of the report.
+        config: shown in the report.
+        history: one row an epoch, empty without training.
+
+    Returns:
+        The report's pictures.
+    """
+    evaluation, data = judgement.evaluation, judgement.data
+    write_atomically(folder / METRICS_FILE, json.dumps(judgement.to_dict(), indent=2) + "\n")
+    save_results(folder / PREDICTIONS_FILE, evaluation.found, evaluation.image_ids, evaluation.classes)
+    pictures = gallery(evaluation, data)
+    report = ReportData(
+        title=title,
+        config=config,
+        history=history,
+        evaluation=evaluation,
+        cost=judgement.cost,
+        gallery=pictures,
+        findings=dict(data.findings),
+        notes=(f"Judged on the split {data.split} of {data.name}{_after_colon(judgement.note)}.",),
+    )
+    write_report(folder / REPORT_FILE, report)
+    return pictures
+
+
+def ready(system: System[Any], *, device: str = "auto", precision: PredictPrecision = "fp32") -> System[Any]:
+    """A copy of a system that only predicts, on a device and as fast as it can; a classical system as it is.
+
+    Raises:
+        ConfigError: a device that this machine does not have, or an unknown precision.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise ConfigError(f"unknown precision {precision!r}", cure="choose fp32 or bf16")
+    name, index = choose_accelerator(TrainOptions(device=device))
+    if not isinstance(system, NeuralSystem):
+        return system
+    return system.for_prediction(precision).to(name if index is None else f"{name}:{index}")
+
+
+def _after_colon(note: str) -> str:
+    return f": {note}" if note else ""
+
+
+def _cost(system: System[Any], fast: System[Any], sample: Sample) -> Cost | None:
+    """The cost of one prediction, timed for some seconds; parameters are counted before norms are folded away."""
+    if not isinstance(fast, NeuralSystem) or not isinstance(system, NeuralSystem):
+        return None
+    fast.predict([sample.image])
+    start = time.perf_counter()
+    fast.predict([sample.image])
+    least, most = _COST_REPEATS
+    repeats = max(least, min(most, int(_COST_SECONDS / max(1e-6, time.perf_counter() - start))))
+    cost = measure_cost(fast, sample.image, repeats=repeats)
+    parameters = [(p.numel(), p.requires_grad) for p in system.parameters()]
+    total, learning = sum(count for count, _ in parameters), sum(count for count, learns in parameters if learns)
+    return replace(cost, parameters=total, trainable=learning)
