@@ -4,8 +4,13 @@ import ctypes
 import os
 import platform
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sightline.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 ALLOCATOR_VARIABLE = "SIGHTLINE_ALLOCATOR"
 """Environment variable; ``system`` leaves the C library's allocator as it is."""
@@ -75,3 +80,42 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     said = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     return said or isinstance(error, torch.OutOfMemoryError)
+
+
+def reset_peak_memory(device: "torch.device") -> bool:
+    """Begin to measure the peak of memory on a device anew; False where it cannot be measured.
+
+    CUDA keeps count itself; of the CPU's memory Linux does, where glibc and the container let it begin anew.
+    """
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    if device.type != "cpu" or platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    ctypes.CDLL(None).malloc_trim(0)
+    try:
+        # 5 resets the high-water mark of resident memory (proc(5), clear_refs).
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        # Some containers forbid it; without the reset an earlier peak would be reported.
+        return False
+    return True
+
+
+def peak_memory(device: "torch.device") -> int:
+    """Bytes at the peak since :func:`reset_peak_memory`: allocated on CUDA, of the whole process on the CPU."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    return resident_memory("VmHWM")
+
+
+def resident_memory(field: str = "VmRSS") -> int:
+    """Bytes that /proc/self/status gives for a field in kB: resident now, or VmHWM at most."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}")

@@ -39,11 +39,11 @@ class Hungry(TinySystem):
             torch.ones(len(batch) * AN_IMAGE, dtype=torch.uint8)
 
 
-def said(out: Path, where: str, batch_size: int) -> str:
+def said(out: Path, where: str, batch_size: int, dry_run: bool = False) -> str:
     torch.manual_seed(0)
     system = Hungry()
     system.where = where
-    chosen = TrainOptions(device="cpu", workers=0, precision="32", batch_size=batch_size)
+    chosen = TrainOptions(device="cpu", workers=0, precision="32", batch_size=batch_size, dry_run=dry_run)
     data = TrainData(make_samples(8), make_samples(4, seed=9))
     try:
         with RunFolder.create(out, resume=False) as run:
@@ -61,5 +61,6 @@ if __name__ == "__main__":
     said(out / "first", "", 2)  # all that is allocated once
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 3 * AN_IMAGE, used + 3 * AN_IMAGE))
+    print(said(out / "dry", "training", 4, dry_run=True))
     for where, batch_size in (("training", 4), ("training", 2), ("validation", 4), ("predicting", 1)):
         print(said(out / f"{where}-{batch_size}", where, batch_size))

@@ -70,10 +70,11 @@ def test_process_with_little_memory_names_the_batch_and_a_size_that_fits(tmp_pat
     command = [sys.executable, str(SCRIPT), str(tmp_path)]
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
-    training, fits, validation, predicting = done.stdout.splitlines()
-    for said in (training, validation):
+    dry_run, training, fits, validation, predicting = done.stdout.splitlines()
+    for said in (dry_run, training, validation):
         assert "DefaultCPUAllocator: can't allocate memory" in said
         assert "4 images padded to 16x16, 4 objects" in said and "--imgsz 12" in said
+    assert "out of memory in the dry run of the worst batch" in dry_run
     assert "out of memory in training, step 1 of stage train" in training
     assert "accumulate=2 (the same batch in parts of 2 images), or --batch 2" in training
     assert fits == "finished"
@@ -115,7 +116,7 @@ class Damaged(Sequence[Sample]):
 
 
 def fails(path: Path, train_samples: Sequence[Sample], system: TinySystem | None = None, **options: object) -> str:
-    chosen = TrainOptions(**{"workers": 0, "device": "cpu", "precision": "32", **options})
+    chosen = TrainOptions(**{"workers": 0, "device": "cpu", "precision": "32", "dry_run": False, **options})
     data = TrainData(train_samples, make_samples(4, seed=9))
     with pytest.raises(SightlineError) as caught, RunFolder.create(path, resume=False) as run:
         train(

@@ -68,7 +68,7 @@ class HalfOverflows(TinySystem):
 def run(
     path: Path, system: TinySystem, samples: list[Sample], recipe: GradientStage | None = None, **options: object
 ) -> None:
-    chosen = TrainOptions(**{"workers": 0, "device": "cpu", "precision": "32", **options})
+    chosen = TrainOptions(**{"workers": 0, "device": "cpu", "precision": "32", "dry_run": False, **options})
     data = TrainData(samples, make_samples(4, seed=9))
     with RunFolder.create(path, resume=chosen.resume) as folder:
         train(

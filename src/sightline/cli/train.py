@@ -50,6 +50,9 @@ def train_command(
     save_every: Annotated[
         float, typer.Option(metavar="SECONDS", help="Save a checkpoint this often between validations.")
     ] = 300.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run/--no-dry-run", help="Try the largest batch before the first step.")
+    ] = True,
     on_bad_image: options.OnBadImage = "raise",
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -83,6 +86,7 @@ def train_command(
             loggers=tuple(logger or ()),
             log_every=log_every,
             save_every=save_every,
+            dry_run=dry_run,
             recipe=parse_assignments(recipe or (), "--recipe"),
         )
         start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)

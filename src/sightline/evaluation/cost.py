@@ -12,13 +12,10 @@ Departures and meanings, so that figures can be compared:
   do that; elsewhere the peak is ``None``.
 """
 
-import ctypes
 import gc
-import platform
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +24,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from sightline.contract import NeuralSystem
+from sightline.runtime import peak_memory, reset_peak_memory, resident_memory
 from sightline.structures import Size
 
 WARM_UP = 3
@@ -137,30 +135,11 @@ def _synchronise(device: torch.device) -> None:
 def _peak_memory(system: NeuralSystem[Any, Any], image: Tensor) -> float | None:
     """Peak memory of one prediction in MB, or None where it cannot be measured."""
     gc.collect()
-    if system.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(system.device)
-        system.predict([image])
-        return torch.cuda.max_memory_allocated(system.device) / _MEGABYTE
-    if system.device.type != "cpu" or platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+    if not reset_peak_memory(system.device):
         return None
-    ctypes.CDLL(None).malloc_trim(0)
-    try:
-        # 5 resets the high-water mark of resident memory (proc(5), clear_refs).
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        # Some containers forbid it; without the reset an earlier peak would be reported.
-        return None
-    before = _resident("VmRSS")
+    before = 0 if system.device.type == "cuda" else resident_memory()
     system.predict([image])
-    return max(0, _resident("VmHWM") - before) / _MEGABYTE
-
-
-def _resident(field: str) -> int:
-    """Bytes that /proc/self/status gives for a field in kB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {field}")
+    return max(0, peak_memory(system.device) - before) / _MEGABYTE
 
 
 def _device_name(device: torch.device) -> str:

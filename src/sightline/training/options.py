@@ -70,6 +70,7 @@ class TrainOptions:
         loggers: experiment loggers beside history.csv, each ``NAME`` or ``NAME=PLACE``: tensorboard, mlflow, wandb.
         log_every: steps between the points of single steps that loggers get.
         save_every: seconds after which a run is saved between validations; 0 saves after every step.
+        dry_run: whether the largest batch is tried before the first step of each stage.
         recipe: changes of every gradient stage, as ``StageSettings``: {"optimiser": {"lr": 0.01}, "ema": 0.999}.
 
     Raises:
@@ -93,6 +94,7 @@ class TrainOptions:
     loggers: tuple[str, ...] = ()
     log_every: int = 10
     save_every: float = 300.0
+    dry_run: bool = True
     recipe: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from sightline.training.loop import Learner, follow_gradients
 from sightline.training.options import TrainOptions, require_equal_parts, settle
 from sightline.training.pace import Pace, StepPace, TimePace
 from sightline.training.progress import Progress, SilentProgress
+from sightline.training.rehearsal import rehearse
 from sightline.training.run_folder import RunFolder
 from sightline.training.state import TrainState
 from sightline.training.stopping import StopRequest
@@ -32,7 +33,7 @@ from sightline.training.validation import Evaluate
 
 _FREE_ON_RESUME = (
     *("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers"),
-    *("options.loggers", "options.log_every", "options.save_every"),
+    *("options.loggers", "options.log_every", "options.save_every", "options.dry_run"),
 )
 """What may differ when a run goes on: where and how fast it is computed, how often it is saved and who is told."""
 
@@ -124,21 +125,26 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
     learns = {name for name, parameter in job.system.named_parameters() if parameter.requires_grad}
     if job.options.resume:
         job.log(f"goes on at stage {state.stage + 1} of {len(stages)}, step {state.step}, {state.seconds:.0f} s used")
-    else:
-        state = job.save(state)
-    job.progress.started(state.steps)
+        job.progress.started(state.steps)
+    begun = job.options.resume
     while not state.finished:
         for name, parameter in job.system.named_parameters():
             parameter.requires_grad_(name in learns)
         stage = stages[state.stage]
+        if isinstance(stage, GradientStage):
+            learner = Learner.prepare(job, stage, state, tensors)
+            pace = _pace(job, stages, state, learner.sampling)
+            _describe_stage(job, stage, learner.sampling, pace)
+            rehearse(job, stage, learner.sampling)
+        if not begun:
+            # Only now: a run whose first batch does not fit leaves nothing behind.
+            state, begun = job.save(state), True
+            job.progress.started(state.steps)
         if isinstance(stage, FitStage):
             # A fit cannot be stopped half-way: the request is looked at before it, and what it solved is always kept.
             stopped = job.agreed(job.stop.wanted)
             state = state if stopped else _fit(job, stage, state)
         else:
-            learner = Learner.prepare(job, stage, state, tensors)
-            pace = _pace(job, stages, state, learner.sampling)
-            _describe_stage(job, stage, learner.sampling, pace)
             state, stopped = follow_gradients(job, learner, pace, state)
         if stopped:
             break
