@@ -200,14 +200,14 @@ def decoded(segmentation, size):
     return reference_masks.decode(segmentation)
 
 
-def reference(kind, set_, results, sigmas=None):
+def reference(kind, set_, results, sigmas=None, *, renumber=True):
     """pycocotools' evaluator after all its steps.
 
     Annotation ids are counted from 1 for it: it marks what is not matched by the id 0, so that an object with the id 0
     can never be found.
     """
     set_, results = copy.deepcopy(set_), copy.deepcopy(results)
-    for number, entry in enumerate(set_["annotations"]):
+    for number, entry in enumerate(set_["annotations"] if renumber else ()):
         entry["id"] = number + 1
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()

@@ -303,7 +303,7 @@ def _points_for_evaluator(
         xywh(truth).tolist(),
         truth.areas.tolist(),
         truth.ignore.tolist(),
-        truth.keypoints.reshape(len(truth), -1).tolist(),
+        _flat(truth.keypoints),
         visible,
     )
     names = ("image_id", "category_id", "bbox", "area", "iscrowd", "keypoints", "num_keypoints")
@@ -313,13 +313,17 @@ def _points_for_evaluator(
     dataset = hotcoco.COCO({"images": images, "categories": categories, "annotations": objects})
     if not len(found):
         return dataset, dataset.load_res(np.zeros((0, 7)))
-    points = found.keypoints.reshape(len(found), -1)
-    fields = order[found.images].tolist(), (found.labels + 1).tolist(), found.scores.tolist(), points.tolist()
+    fields = order[found.images].tolist(), (found.labels + 1).tolist(), found.scores.tolist(), _flat(found.keypoints)
     rows = [
         {"image_id": image, "category_id": category, "score": score, "keypoints": keypoints}
         for image, category, score, keypoints in zip(*fields, strict=True)
     ]
     return dataset, dataset.load_res(rows)
+
+
+def _flat(keypoints: Floats) -> list[list[float]]:
+    rows: list[list[float]] = keypoints.reshape(len(keypoints), 3 * keypoints.shape[1]).tolist()
+    return rows
 
 
 def _run(

@@ -38,23 +38,29 @@ def pair_likeness(
         ValueError: columns without the masks or keypoints that are to be compared.
     """
     if kind == "boxes":
-        return pair_overlap(found.boxes[detection], truth.boxes[target], truth.ignore[target])
+        areas = xywh(found)[:, 2:].prod(axis=1)[detection], xywh(truth)[:, 2:].prod(axis=1)[target]
+        return pair_overlap(found.boxes[detection], truth.boxes[target], truth.ignore[target], areas)
     if kind == "masks":
         return _mask_overlap(truth, found, detection, target)
     return _keypoint_likeness(truth, found, detection, target, np.asarray(sigmas))
 
 
-def pair_overlap(boxes: Floats, others: Floats, ignored: Bools) -> Floats:
-    """IoU of pairs of a detection and an object, each (P, 4); for ignored objects the covered share of the detection.
+def pair_overlap(boxes: Floats, others: Floats, ignored: Bools, areas: tuple[Floats, Floats] | None = None) -> Floats:
+    """IoU of pairs of a detection and an object; for ignored objects the covered share of the detection.
+
+    Args:
+        boxes: (P, 4) xyxy of the detections.
+        others: (P, 4) xyxy of the objects.
+        ignored: (P,) objects that are ignored.
+        areas: (P,) each, of the detections and of the objects, where they are known more exactly than from corners.
 
     Returns:
         (P,) in 0..1; 0 where both have no area.
     """
     shared = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
     intersection = np.clip(shared, 0, None).prod(axis=1)
-    area, other_area = (b[:, 2:] - b[:, :2] for b in (boxes, others))
-    whole: Floats = area.prod(axis=1)
-    union = np.where(ignored, whole, whole + other_area.prod(axis=1) - intersection)
+    own, other = areas or ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), (others[:, 2:] - others[:, :2]).prod(axis=1))
+    union: Floats = np.where(ignored, own, own + other - intersection)
     result: Floats = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     return result
 

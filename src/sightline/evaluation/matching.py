@@ -94,10 +94,9 @@ def match_columns(
     if truth.count != found.count:
         raise ValueError(f"{truth.count} targets but detections of {found.count} images")
     spread = keypoint_sigmas(truth, sigmas) if kind == "keypoints" else ()
-    classes = 1 + max((int(labels.max()) for labels in (truth.labels, found.labels) if len(labels)), default=0)
+    classes = 1 + int(found.labels.max(initial=0))
     rank = rank_in_group(found.images * classes + found.labels)
-    taking_part = np.flatnonzero(rank < DETECTIONS_PER_IMAGE[kind])
-    detection, target = _pairs(truth, found, classes, taking_part)
+    detection, target = pairs_of_class(truth, found, np.flatnonzero(rank < DETECTIONS_PER_IMAGE[kind]))
     overlap = pair_likeness(truth, found, detection, target, kind, spread)
     # The reference lets an overlap of 1 - 1e-10 pass for 1.
     enough = overlap >= min(iou, 1 - 1e-10)
@@ -120,8 +119,18 @@ def rank_in_group(group: Ints) -> Ints:
     return rank
 
 
-def _pairs(truth: Truth, found: Found, classes: int, rows: Ints) -> tuple[Ints, Ints]:
-    """Detection and object of every pair in one image and class, of some of the detections."""
+def pairs_of_class(truth: Truth, found: Found, rows: Ints) -> tuple[Ints, Ints]:
+    """Detection and object of every pair in one image and class.
+
+    Args:
+        truth: the objects.
+        found: the detections, of the same images.
+        rows: (N,) rows of ``found`` that take part.
+
+    Returns:
+        Rows of ``found`` and rows of ``truth``, each (P,); pairs of a detection stand together, objects in their order.
+    """
+    classes = 1 + int(max(truth.labels.max(initial=0), found.labels.max(initial=0)))
     groups = truth.images * classes + truth.labels
     by_group = np.argsort(groups, kind="stable")
     groups = groups[by_group]
