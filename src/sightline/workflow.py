@@ -23,6 +23,7 @@ from sightline.data.dataset import splits as splits_of
 from sightline.data.screening import screened
 from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.evaluate import LabelledImages, Progress, evaluate
+from sightline.files import writing
 from sightline.judging import REPORT_FILE, Judgement, PredictPrecision, judge_trained, write_judgement
 from sightline.report.gallery import Picture
 from sightline.structures import Classes, Sample
@@ -37,6 +38,7 @@ from sightline.training.progress import Progress as TrainProgress
 from sightline.training.progress import SilentProgress
 from sightline.training.run_folder import RunFolder
 from sightline.training.validation import Evaluate
+from sightline.training.way_on import JUDGED, require_way_on
 from sightline.zoo import load
 
 RUNS = Path("runs")
@@ -156,14 +158,14 @@ def train(
         report.html and log.txt.
 
     Raises:
-        ConfigError: options that do not fit, or a run folder that is in use.
+        ConfigError: options that do not fit, a run folder that is in use, or a run that is not to be resumed or
+            extended.
         DataError: data that cannot be read.
         SightlineError: as ``training.runner.train``.
     """
     options = TrainOptions() if options is None else options
     system = _trainable(system)
-    if options.resume and out is None:
-        raise ConfigError("which run is to be resumed is not said", cure="name its folder with --out")
+    _require_named_run(out, options)
     if not isinstance(data, SplitData):
         data = open_splits(data, splits, classes=system.classes)
     elif data.classes != system.classes:
@@ -176,11 +178,11 @@ def train(
     validation = _validation(options, shown)
     folder = next_folder(RUNS / f"{system.name}-{data.train.name}", numbered=True) if out is None else Path(out)
     with (
-        RunFolder.create(folder, resume=options.resume, from_previous=options.from_previous) as run,
+        RunFolder.create(folder, resume=options.goes_on, from_previous=options.from_previous) as run,
         _logged(shown, options, run) as told,
     ):
-        run.record("data", _description(data), free=("path",))
-        origin = f"trained on {data.train.name}, split {data.train.split}; started from {system.origin}"
+        require_way_on(folder, options)
+        origin = _record_data(run, data, system)
         train_data = TrainData(_reduced_where_shrunk(data.train, system), data.val, origin)
         try:
             result = runner.train(system, system.recipe(), train_data, options, run, evaluate=validation, progress=told)
@@ -198,11 +200,33 @@ def train(
         run.log(line)
         history = read_history(run.history)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config.pop(JUDGED, None)
         title = f"{system.name} on {data.train.name}"
         told.working("drawing pictures and writing the report")
-        pictures = write_judgement(folder, verdict, title=title, config=config, history=history)
+        with writing(folder, "make room and give the same command with --resume: only the judgement is missing"):
+            pictures = write_judgement(folder, verdict, title=title, config=config, history=history)
+        run.record(JUDGED, {"rows": len(history)}, free=("rows",))
         _tell_judged(told, verdict, pictures, folder / REPORT_FILE)
     return Trained(folder, result, best, verdict, told.outcomes)
+
+
+def _require_named_run(out: str | Path | None, options: TrainOptions) -> None:
+    """A run that is to go on has to be named and there, which is looked at before anything is opened."""
+    if not options.goes_on:
+        return
+    if out is None:
+        what = "resumed" if options.resume else "extended"
+        raise ConfigError(f"which run is to be {what} is not said", cure="name its folder with --out")
+    require_way_on(Path(out), options)
+
+
+def _record_data(run: RunFolder, data: SplitData, system: NeuralSystem[Any, Any]) -> str:
+    """Write down what is learned from; returns the provenance of the model, which stays that of the run's beginning."""
+    origin = f"trained on {data.train.name}, split {data.train.split}; started from {system.origin}"
+    if run.resumed:  # the system may have been made from another file by now
+        origin = str(run.recorded("data").get("origin", origin))
+    run.record("data", {**_description(data), "origin": origin}, free=("path", "origin"))
+    return origin
 
 
 def _logged(shown: TrainProgress, options: TrainOptions, run: RunFolder) -> Logged:

@@ -142,6 +142,12 @@ def test_what_is_left_of_images_is_used_where_that_is_asked(run, trained, shapes
         (["--imgsz", "0"], "--imgsz"),
         (["--minuts", "3"], "--minutes"),
         (["--resume"], "no run to resume"),
+        (["--extend", "2"], "no run to extend"),
+        (["--extend", "2", "--resume"], "--resume and --extend exclude each other"),
+        (["--extend", "2", "--weights", "coco"], "--extend and --weights exclude each other"),
+        (["--extend", "0"], "extend must be above 0"),
+        (["--from-previous"], "give it with --resume"),
+        (["--save-every", "-1"], "save_every must be at least 0"),
     ],
 )
 def test_a_mistyped_setting_or_option(fails, shapes, tmp_path, words, told):

@@ -55,14 +55,6 @@ def test_the_run_folder_has_a_name_of_its_own(run, shapes, tmp_path, monkeypatch
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["faster_rcnn-shapes-1"]
 
 
-def test_a_finished_run_is_resumed_to_its_end(run, shapes, tmp_path):
-    words = ["train", "--data", shapes, "--out", tmp_path / "run", *TINY, *QUICK]
-    assert run(*words)[0] == 0
-    weights = snapshot(tmp_path)["run/best.safetensors"]
-    assert run(*words, "--resume")[0] == 0
-    assert snapshot(tmp_path)["run/best.safetensors"] == weights
-
-
 def test_a_model_file_keeps_its_image_size_and_its_answers(trained, shapes):
     model = sightline.load(trained)
     again = sightline.load(trained / "best.safetensors")

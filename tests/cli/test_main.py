@@ -16,7 +16,7 @@ from sightline.errors import DataError, ExportError, ModelFileError, SightlineEr
 
 NAMES = {
     "train": "--data --model --backbone --backbone-weights --weights --epochs --minutes --imgsz --batch --device "
-    "--precision --resume --seed --out --set --workers --json",
+    "--precision --resume --from-previous --extend --save-every --seed --out --set --workers --json",
     "evaluate": "--data --split --imgsz --batch --device --precision --workers --out --json",
     "predict": "--out --threshold --imgsz --device --precision --on-bad-image --json",
     "models": "--json",

@@ -64,7 +64,7 @@ def run_one(
     system = system or make_system()
     chosen = TrainOptions(**{"workers": 0, "device": "cpu", "precision": "32", **options})
     data = TrainData(make_samples(images), make_samples(4, seed=9))
-    with RunFolder.create(path, resume=chosen.resume) as run:
+    with RunFolder.create(path, resume=chosen.goes_on, from_previous=chosen.from_previous) as run:
         result = train(
             system, Recipe(stages or (stage(),)), data, chosen, run,
             evaluate=negative_error, progress=progress or CrashAt(), clock=clock or FakeClock(),

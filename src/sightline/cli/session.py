@@ -1,7 +1,7 @@
 """What train and demo share: a training run with all that a person sees of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sightline.training.devices import choose_accelerator
 from sightline.training.options import TrainOptions
 from sightline.training.progress import Progress
 from sightline.training.run_folder import require_usable
+from sightline.training.way_on import require_way_on
 from sightline.workflow import (
     SplitData,
     Splits,
@@ -88,10 +89,12 @@ def run_training(
         SightlineError: whatever goes wrong.
         typer.Exit: the run was interrupted; it is saved.
     """
+    start = start_of_extension(start, out, options) if options.extend is not None else start
     settings = start.settings()
     choose_accelerator(options)
     if out is not None:
-        require_usable(out, resume=options.resume)
+        require_usable(out, resume=options.goes_on)
+        require_way_on(out, options)
     progress.working(f"opening {data}")
     looked = partial(progress.working, "looking at images")
     opened = open_splits(data, splits, on_bad_image=on_bad_image, progress=looked)
@@ -114,6 +117,24 @@ def run_training(
     if trained.judgement is not None:
         show_trained(trained, trained.judgement, opened, as_json)
     return trained
+
+
+def start_of_extension(start: Start, out: Path | None, options: TrainOptions) -> Start:
+    """What an extension starts from: the run itself, whose model file says how the system is configured.
+
+    Raises:
+        ConfigError: there is no such run, it is not finished, or weights are given beside it.
+    """
+    if start.weights is not None:
+        raise ConfigError(
+            "--extend and --weights exclude each other",
+            cause="--extend trains the finished run in --out for more epochs, --weights begins a new run from a file",
+            cure="leave --weights out to extend the run, or --extend to begin another",
+        )
+    if out is None:
+        raise ConfigError("which run is to be extended is not said", cure="name its folder with --out")
+    require_way_on(out, options)  # before its model file is looked for
+    return start if start.backbone_weights is not None else replace(start, weights=str(out))
 
 
 def show_trained(trained: Trained, judgement: Judgement, data: SplitData, as_json: bool) -> None:

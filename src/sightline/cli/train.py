@@ -35,6 +35,12 @@ def train_command(
     from_previous: Annotated[
         bool, typer.Option("--from-previous", help="With --resume: from the checkpoint before a damaged last one.")
     ] = False,
+    extend: Annotated[
+        float | None,
+        typer.Option(
+            metavar="EPOCHS", help="Train the finished run in --out for so many more; same command otherwise."
+        ),
+    ] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     devices: Annotated[int, typer.Option(metavar="N", help="Devices on each machine.")] = 1,
@@ -82,6 +88,7 @@ def train_command(
             workers=workers,
             resume=resume,
             from_previous=from_previous,
+            extend=extend,
             validate_every=validate_every,
             loggers=tuple(logger or ()),
             log_every=log_every,

@@ -74,11 +74,14 @@ class Learner:
 
     def save(self, job: Job, state: TrainState) -> TrainState:
         """Write the checkpoint."""
-        parts = {"optimiser": optimiser_tensors(self.optimiser, job.system)}
         if self.ema is not None:
             state = replace(state, ema_updates=self.ema.updates)
-            parts["ema"] = tensors_of(self.ema.network)
-        return job.save(replace(state, scaler=self.stepper.scaler_state()), **parts)
+        return job.save(replace(state, scaler=self.stepper.scaler_state()), **self.parts(job))
+
+    def parts(self, job: Job) -> dict[str, dict[str, Tensor]]:
+        """The tensors of a checkpoint beside the system's own."""
+        parts = {"optimiser": optimiser_tensors(self.optimiser, job.system)}
+        return parts if self.ema is None else {**parts, "ema": tensors_of(self.ema.network)}
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def follow_gradients(job: Job, learner: Learner, pace: Pace, state: TrainState) 
             if look.progress >= 1 or look.stop:
                 return state, look.stop
             began = job.timer.seconds()
-            share = learning_rate_share(stage.schedule, state.step, look.progress)
+            share = learning_rate_share(stage.schedule, state.step - state.began_step, look.progress)
             learning_rate = set_learning_rate(learner.optimiser, share)
             losses = learner.watch.step(learner.stepper, next(batches), state.step, learning_rate)
             now = job.timer.seconds()

@@ -59,20 +59,27 @@ class Pace(ABC):
 
 @dataclass(frozen=True)
 class StepPace(Pace):
-    """A stage of so many steps."""
+    """A stage of so many steps.
+
+    Args:
+        steps: to be done.
+        start: steps of the stage that had been done when they began: those before an extension.
+    """
 
     steps: int
+    start: int = 0
 
     def progress(self, state: TrainState, seconds: float) -> float:
         """Steps done of steps in all."""
         del seconds
-        return min(1.0, state.step / self.steps)
+        return min(1.0, (state.step - self.start) / self.steps)
 
     def seconds_left(self, state: TrainState, seconds: float, rate: float) -> float:
         """Steps left at the present rate, and the validations between them as long as the last."""
         del seconds
-        epochs = self.sampling.epochs_done(self.steps) - self.sampling.epochs_done(state.step)
-        return (self.steps - state.step) / rate + epochs / self.validate_every * state.validation_seconds
+        end = self.start + self.steps
+        epochs = self.sampling.epochs_done(end) - self.sampling.epochs_done(state.step)
+        return (end - state.step) / rate + epochs / self.validate_every * state.validation_seconds
 
 
 @dataclass(frozen=True)

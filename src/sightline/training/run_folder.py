@@ -60,7 +60,7 @@ class RunFolder:
             ModelFileError: there is no whole checkpoint before the last; nothing was changed.
         """
         path = Path(path)
-        if _is_helper_process():
+        if is_helper_process():
             return cls(path, resume, None)
         require_usable(path, resume=resume)
         try:
@@ -123,6 +123,11 @@ class RunFolder:
             with writing(file, _MAKE_ROOM):
                 write_atomically(file, json.dumps({**config, section: new}, indent=2) + "\n")
 
+    def recorded(self, section: str) -> dict[str, Any]:
+        """A section of config.json; empty if there is none."""
+        file = self.path / "config.json"
+        return dict(_read_json(file).get(section, {})) if file.exists() else {}
+
     def log(self, line: str) -> None:
         """Append a line to log.txt."""
         place = self.path / "log.txt"
@@ -145,7 +150,7 @@ class RunFolder:
 
 def require_usable(path: Path, *, resume: bool) -> None:
     """Raise ``ConfigError`` where :meth:`RunFolder.create` would, as far as can be seen without writing."""
-    if _is_helper_process():
+    if is_helper_process():
         return
     if path.exists() and not path.is_dir():
         raise ConfigError("a file is in the way of the run folder", place=path, cure="choose another --out")
@@ -185,7 +190,7 @@ def _clear(path: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _is_helper_process() -> bool:
+def is_helper_process() -> bool:
     """Whether this is another process than the first of a distributed run, by its launcher's environment."""
     rank = next((os.environ[name] for name in _RANK_VARIABLES if name in os.environ), "0")
     return rank != "0" or os.environ.get("NODE_RANK", "0") != "0"

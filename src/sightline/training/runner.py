@@ -16,7 +16,7 @@ from sightline.model_file import require_fit
 from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
 from sightline.training.cache import hold_in_memory
-from sightline.training.checkpoints import Checkpoint, read_checkpoint
+from sightline.training.checkpoints import Checkpoint, peek_state, read_checkpoint
 from sightline.training.devices import start_fabric
 from sightline.training.history import Row
 from sightline.training.job import Job, Timer, TrainData
@@ -30,10 +30,11 @@ from sightline.training.run_folder import RunFolder
 from sightline.training.state import TrainState
 from sightline.training.stopping import StopRequest
 from sightline.training.validation import Evaluate
+from sightline.training.way_on import extended
 
 _FREE_ON_RESUME = (
     *("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers"),
-    *("options.loggers", "options.log_every", "options.save_every", "options.dry_run"),
+    *("options.loggers", "options.log_every", "options.save_every", "options.dry_run", "extensions"),
 )
 """What may differ when a run goes on: where and how fast it is computed, how often it is saved and who is told."""
 
@@ -79,7 +80,7 @@ def train(
         recipe: its stages.
         data: what it learns from and is judged by.
         options: what the person decides.
-        run: where everything is written; opened with the same ``resume`` as the options'.
+        run: where everything is written; opened to go on if the options go on.
         evaluate: measures the system on the validation split; its first metric decides what is best.
         progress: what the person sees.
         clock: gives seconds.
@@ -91,8 +92,8 @@ def train(
         SightlineError: a loss that is not finite, or a disk that is full; the last checkpoint is sound.
     """
     timer = Timer(clock)
-    if options.resume != run.resumed:
-        raise ValueError("the run folder must be opened with the options' resume")
+    if options.goes_on != run.resumed:
+        raise ValueError("the run folder must be opened with the options' goes_on")
     if len(data.train) == 0:
         raise DataError("there are no images to train on", cure="check --data and its training split")
     stages = settle(recipe, options)
@@ -100,8 +101,11 @@ def train(
     for stage in stages:
         if isinstance(stage, GradientStage):
             require_equal_parts(stage, fabric.world_size)
-    run.record("training", _description(system, stages, data, options), free=_FREE_ON_RESUME)
-    checkpoint = _read(run, system) if options.resume else Checkpoint(TrainState(), {})
+    described = _description(system, stages, data, options)
+    run.record("training", described | _extensions(peek_state(run.last)), free=_FREE_ON_RESUME)
+    checkpoint = _read(run, system) if options.goes_on else Checkpoint(TrainState(), {})
+    if options.extend is not None:
+        checkpoint = extended(checkpoint, stages, options.extend, run.path)
     timer.add(checkpoint.state.seconds)
     # Weights that change have scores of their own: a temperature is fitted to them when they are done.
     system.temperature = 1.0
@@ -113,24 +117,36 @@ def train(
             val, val_held = _load(data.val, system, options, partial(shown.working, "decoding the validation split"))
         job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
         job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
-        if not options.resume:
+        if not options.goes_on:
             job.log(f"starts from {system.origin}")
         job.log(f"training split: {held}")
         job.log(f"validation split: {val_held}")
+        if options.extend is not None:
+            _begin_extension(job, checkpoint, options.extend)
+            run.record("training", described | _extensions(checkpoint.state), free=_FREE_ON_RESUME)
         return _run_stages(job, stages, checkpoint)
+
+
+def _begin_extension(job: Job, checkpoint: Checkpoint, epochs: float) -> None:
+    """Say it and save it: from here on the run is one to be resumed."""
+    job.log(f"extended by {epochs:g} epochs: goes on from the last weights, optimiser memory and place in the images")
+    job.log("the learning rate starts anew with its warm-up, a warm restart (Loshchilov and Hutter 2017)")
+    job.fabric.barrier()  # every process has read the checkpoint that is replaced now
+    job.save(checkpoint.state, **{part: tensors for part, tensors in checkpoint.tensors.items() if part != "model"})
 
 
 def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> TrainResult:
     state, tensors = checkpoint.state, checkpoint.tensors
     learns = {name for name, parameter in job.system.named_parameters() if parameter.requires_grad}
-    if job.options.resume:
+    if job.options.goes_on:
         job.log(f"goes on at stage {state.stage + 1} of {len(stages)}, step {state.step}, {state.seconds:.0f} s used")
         job.progress.started(state.steps)
-    begun = job.options.resume
+    begun = job.options.goes_on
     while not state.finished:
         for name, parameter in job.system.named_parameters():
             parameter.requires_grad_(name in learns)
-        stage = stages[state.stage]
+        stage, is_last = stages[state.stage], state.stage + 1 == len(stages)
+        parts: dict[str, dict[str, Tensor]] = {}
         if isinstance(stage, GradientStage):
             learner = Learner.prepare(job, stage, state, tensors)
             pace = _pace(job, stages, state, learner.sampling)
@@ -146,9 +162,11 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
             state = state if stopped else _fit(job, stage, state)
         else:
             state, stopped = follow_gradients(job, learner, pace, state)
+            # The end of a run keeps what the stage remembers, for an extension; another stage starts without it.
+            parts = learner.parts(job) if is_last and not stopped else {}
         if stopped:
             break
-        state, tensors = job.save(state.next_stage(finished=state.stage + 1 == len(stages))), {}
+        state, tensors = job.save(state.next_stage(finished=is_last), **parts), {}
     if state.finished:
         job.log(f"finished after {state.seconds:.0f} s; best: {job.run.best} (step {state.best_step})")
     else:
@@ -190,9 +208,10 @@ def _pace(job: Job, stages: tuple[Stage, ...], state: TrainState, sampling: Samp
     stage = stages[state.stage]
     assert isinstance(stage, GradientStage)
     options = job.options
-    if options.minutes is None:
-        steps = max(1, round(stage.epochs * sampling.images / stage.batch_size))
-        return StepPace(sampling, options.validate_every, steps)
+    if options.minutes is None or state.extensions:
+        epochs = state.extensions[-1] if state.extensions else stage.epochs
+        steps = max(1, round(epochs * sampling.images / stage.batch_size))
+        return StepPace(sampling, options.validate_every, steps, state.began_step)
     to_come = sum(other.epochs for other in stages[state.stage :] if isinstance(other, GradientStage))
     left = max(0.0, options.minutes * 60 - state.stage_began)
     val_images = 0 if job.val is None else len(job.val.samples)
@@ -209,7 +228,11 @@ def _describe_stage(job: Job, stage: GradientStage, sampling: Sampling, pace: Pa
     """Say what the stage does, so that nothing about a run has to be guessed."""
     learning = sum(p.numel() for p in job.system.parameters() if p.requires_grad)
     every = sum(p.numel() for p in job.system.parameters())
-    length = f"{pace.steps} steps ({stage.epochs:g} epochs)" if isinstance(pace, StepPace) else ""
+    length = (
+        f"{pace.steps} steps ({pace.steps * stage.batch_size / sampling.images:g} epochs)"
+        if isinstance(pace, StepPace)
+        else ""
+    )
     if isinstance(pace, TimePace):
         length = f"{pace.budget:.0f} s of wall time; validation takes at most about a tenth of it"
     optimiser, schedule = stage.optimiser, stage.schedule
@@ -237,6 +260,10 @@ def _description(
         "stages": [_stage_description(stage) for stage in stages],
         "options": {name: value for name, value in asdict(options).items() if name not in _NO_SETTING},
     }
+
+
+def _extensions(state: TrainState | None) -> dict[str, object]:
+    return {"extensions": list(state.extensions)} if state is not None and state.extensions else {}
 
 
 def _stage_description(stage: Stage) -> dict[str, object]:
