@@ -8,11 +8,12 @@ BENCHMARKS := $(filter-out benchmarks/pairing.py,$(wildcard benchmarks/*.py))
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench slow fuzz pin
+.PHONY: help setup demo test offline lint bench slow fuzz pin
 
 help:
 	@echo "make demo    make a data set, train on it, judge the result and write a report (about 6 minutes)"
 	@echo "make test    the tests"
+	@echo "make offline the tests, where no network is but loopback"
 	@echo "make lint    style, types and the direction of imports"
 	@echo "make bench   speed, side by side with the peer"
 	@echo "make slow    the tests that take over a minute each"
@@ -46,6 +47,14 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest $(ARGS)
+
+# Where no namespace can be made (no root, no user namespaces, no Linux) this says so and ends well.
+offline: $(READY)
+	@if unshare --net true 2>/dev/null; then alone="unshare --net"; \
+	elif unshare --map-root-user --net true 2>/dev/null; then alone="unshare --map-root-user --net"; \
+	else echo "make offline: skipped: no network namespace can be made here (it takes Linux, and root or user namespaces)"; \
+	  exit 0; fi; \
+	$$alone $(BIN)/python tests/no_network/alone.py $(BIN)/python -m pytest $(ARGS)
 
 slow: $(READY)
 	@$(BIN)/python -m pytest -n0 -m slow $(ARGS)

@@ -5,16 +5,19 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two workers share two cores
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import ipaddress
-import socket
-from collections.abc import Iterator
+import importlib
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+_NO_NETWORK = str(Path(__file__).parent / "no_network")
+sys.path.insert(0, _NO_NETWORK)
+importlib.import_module("loopback_only")
+os.environ["PYTHONPATH"] = os.pathsep.join([_NO_NETWORK, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @pytest.fixture(scope="session")
@@ -27,33 +30,3 @@ def data_root() -> Path:
     if not (root / "datasets").is_dir():
         pytest.skip(f"needs real data: SIGHTLINE_DATA={place} has no folder datasets/")
     return root
-
-
-def _is_loopback(address: Any) -> bool:
-    if not isinstance(address, tuple):  # a path: a socket of this machine
-        return True
-    host = address[0]
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_network() -> Iterator[None]:
-    """Connections to anything but this machine fail at once."""
-
-    class GuardedSocket(socket.socket):
-        def connect(self, address: Any) -> None:
-            if not _is_loopback(address):
-                raise OSError(f"tests use no network: connection to {address} refused")
-            super().connect(address)
-
-        def connect_ex(self, address: Any) -> int:
-            if not _is_loopback(address):
-                raise OSError(f"tests use no network: connection to {address} refused")
-            return super().connect_ex(address)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket, "socket", GuardedSocket)
-        yield

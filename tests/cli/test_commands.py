@@ -203,7 +203,7 @@ def test_help_is_quick_because_it_imports_nothing_heavy(words):
     code = f"import sys; from sightline.cli.main import main; code = main({[*words, '--help']!r}); "
     code += "heavy = {'torch', 'torchvision', 'numpy', 'matplotlib', 'rich'} & set(sys.modules); print(code, heavy)"
     source = Path(sightline.__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": str(source)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ["PYTHONPATH"]])}
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert ended.stdout.startswith("Usage: sightline")
     assert ended.stdout.splitlines()[-1] == "0 set()"

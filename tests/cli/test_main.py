@@ -63,7 +63,7 @@ def test_an_unexpected_error_says_how_to_see_more(monkeypatch, capsys):
 @pytest.mark.parametrize("command", [["models"], ["models", "--json"], ["--version"], ["--help"]])
 def test_a_reader_that_goes_away_ends_it_quietly(command):
     source = Path(sightline.__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": str(source)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ["PYTHONPATH"]])}
     words = [sys.executable, "-c", f"import sys; from sightline.cli.main import main; sys.exit(main({command}))"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     assert process.stdout and process.stderr

@@ -57,6 +57,7 @@ def test_every_phase_of_a_run_is_told(shapes: Path, tmp_path: Path) -> None:
     assert phases == [
         "decoding the training split",
         "decoding the validation split",
+        "trying the worst batch",
         "saving",
         "losses of the validation split",
         "predicting the validation split",

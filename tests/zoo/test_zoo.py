@@ -224,6 +224,7 @@ def test_a_model_path_is_a_file_or_a_run_folder(tmp_path):
 
 def test_the_catalogue_is_listed_without_torch():
     code = "import sys; from sightline.zoo import CATALOGUE; print(len(CATALOGUE), 'torch' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(Path(sightline.__file__).parents[1])}
+    source = str(Path(sightline.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ["PYTHONPATH"]])}
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert ended.stdout.split()[1] == "False"

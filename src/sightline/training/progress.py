@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as RichBar
 
+_GRACE = 1.5
+"""Seconds that the thread waits longer: what comes by itself says more than that nothing has come."""
+
 
 @dataclass(frozen=True)
 class StepView:
@@ -127,16 +130,17 @@ class SilentProgress(Progress):
 
 
 class PlainProgress(Progress):
-    """A line every so often, where no terminal is: also in the middle of what takes long, by a thread of its own.
+    """A line at least every ten seconds, where no terminal is: of steps and counts as they come, and by a thread of its
+    own where nothing comes.
 
     Args:
-        every: seconds between lines.
+        every: seconds between lines as they come.
         stream: where to; default: the standard error.
         clock: gives seconds.
     """
 
     def __init__(
-        self, every: float = 10.0, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self, every: float = 8.0, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.every = every
         self._stream = sys.stderr if stream is None else stream
@@ -172,7 +176,7 @@ class PlainProgress(Progress):
     def beat(self) -> None:
         """The line of what is being done, if nothing was said for long."""
         with self._lock:
-            if self._doing and self._due():
+            if self._doing and self._due(_GRACE):
                 self.log(f"{self._doing} ({self._clock() - self._since:.0f} s)")
 
     def start(self) -> None:
@@ -189,12 +193,12 @@ class PlainProgress(Progress):
     def _begin(self, what: str) -> None:
         self._doing, self._since = what, self._clock()
 
-    def _due(self) -> bool:
-        return self._clock() - self._shown >= self.every
+    def _due(self, grace: float = 0.0) -> bool:
+        return self._clock() - self._shown >= self.every + grace
 
 
 class _Pulse(threading.Thread):
-    """Calls something every second."""
+    """Calls something several times a second."""
 
     def __init__(self, beat: Callable[[], None]) -> None:
         super().__init__(name="sightline-pulse", daemon=True)
@@ -202,7 +206,7 @@ class _Pulse(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        while not self._ended.wait(1.0):
+        while not self._ended.wait(0.25):
             self._beat()
 
     def end(self) -> None:
