@@ -58,6 +58,27 @@ class Anchors:
     keeps_best: bool
 
 
+RANDOM_WEIGHTS = "random weights"
+"""The origin of a system that starts from nothing."""
+
+
+@dataclass(frozen=True)
+class DataNeeds:
+    """How much labelled data a system needs for results worth having, as far as anybody has measured.
+
+    Args:
+        images_given: training images, when it starts from given weights.
+        images_random: training images, when it starts from random weights.
+        objects_per_class: examples of each class.
+        source: where the numbers were seen.
+    """
+
+    images_given: int
+    images_random: int
+    objects_per_class: int
+    source: str
+
+
 Raw = TypeVar("Raw")
 Result = TypeVar("Result")
 
@@ -93,6 +114,10 @@ class System(ABC, Generic[Result]):
         del size
         return None
 
+    def data_needs(self) -> DataNeeds | None:
+        """How much data it needs; None where nobody has said."""
+        return None
+
 
 Detector = System[Detections]
 
@@ -117,7 +142,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
 
     config: Any
     preparation: Preparation
-    origin: str = "random weights"
+    origin: str = RANDOM_WEIGHTS
     temperature: float = 1.0
     class_layers: ClassVar[tuple[str, ...]] = ()
 

@@ -52,6 +52,7 @@ class Judgement:
         data: the split.
         note: what has to be known to read the numbers right, or nothing.
         calibration: where the system's temperature comes from, if it is known.
+        warnings: what the data that it was trained on have too little of.
     """
 
     evaluation: Evaluation
@@ -59,13 +60,15 @@ class Judgement:
     data: Dataset
     note: str = ""
     calibration: Calibration | None = None
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """What metrics.json holds."""
         cost = None if self.cost is None else self.cost.to_dict()
         place = {"data": self.data.name, "split": self.data.split, "note": self.note or None}
         fitted = None if self.calibration is None else asdict(self.calibration)
-        return {**place, **self.evaluation.to_dict(), "temperature": fitted, "cost": cost}
+        told = {"temperature": fitted, "cost": cost, "warnings": list(self.warnings)}
+        return {**place, **self.evaluation.to_dict(), **told}
 
 
 def judge(
@@ -160,7 +163,10 @@ def write_judgement(
         cost=judgement.cost,
         gallery=pictures,
         findings=dict(data.findings),
-        notes=(f"Judged on the split {data.split} of {data.name}{_after_colon(judgement.note)}.",),
+        notes=(
+            f"Judged on the split {data.split} of {data.name}{_after_colon(judgement.note)}.",
+            *(f"Warning: {warning}." for warning in judgement.warnings),
+        ),
     )
     write_report(folder / REPORT_FILE, report)
     return pictures

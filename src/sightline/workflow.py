@@ -196,6 +196,7 @@ def train(
         verdict, line = judge_trained(
             best, result.best, data.val, data.test, options.device, lambda split: _judging(told, split)
         )
+        verdict = replace(verdict, warnings=result.warnings)
         told.log(line)
         run.log(line)
         history = read_history(run.history)

@@ -72,6 +72,12 @@ def test_a_run_fits_a_temperature_on_its_validation_split_and_says_so(trained):
     assert describe_calibration(fitted) in (trained / "log.txt").read_text()
 
 
+def test_a_run_keeps_what_its_data_have_too_little_of(trained):
+    warnings = json.loads((trained / "metrics.json").read_text())["warnings"]
+    assert any("faster_rcnn needs about 3,000 images from random weights" in warning for warning in warnings)
+    assert "Warning: too little data" in (trained / "report.html").read_text()
+
+
 def test_evaluate_agrees_with_the_training_run(run, trained, shapes, tmp_path):
     out = tmp_path / "judged"
     code, stdout, _ = run("evaluate", trained, "--data", shapes, "--split", "test", "--json", "--out", out)

@@ -22,6 +22,7 @@ from sightline.assign.samplers import BalancedSampler
 from sightline.backbones.build import BackboneName, NormPolicy, build_backbone
 from sightline.contract import (
     Anchors,
+    DataNeeds,
     GradientStage,
     NeuralSystem,
     Optimiser,
@@ -332,6 +333,11 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         levels = self.rpn.anchors(sizes, (batch.images.shape[2], batch.images.shape[3]), self.device)
         rpn = self.rpn.config
         return Anchors(batch.to_original(torch.cat(levels), 0), rpn.high, rpn.low, keeps_best=True)
+
+    def data_needs(self) -> DataNeeds:
+        """The sets that it was trained on here with an AP50 above 0.9; smaller ones were not tried."""
+        seen = "AP50 0.92 on BCCD with 205 from ImageNet's, 0.93 on 3,000 made scenes from none, docs/results.md"
+        return DataNeeds(images_given=200, images_random=3000, objects_per_class=200, source=seen)
 
     def recipe(self) -> Recipe:
         """Joint training in one stage: SGD with frozen norms, that is from given weights; AdamW with live ones."""

@@ -17,6 +17,7 @@ from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
 from sightline.training.cache import hold_in_memory
 from sightline.training.checkpoints import Checkpoint, peek_state, read_checkpoint
+from sightline.training.data_needs import check_data
 from sightline.training.devices import start_fabric
 from sightline.training.history import Row
 from sightline.training.job import Job, Timer, TrainData
@@ -52,6 +53,7 @@ class TrainResult:
         seconds: wall time used, over all resumptions.
         best: the model file with the best weights.
         metrics: what was measured with them.
+        warnings: what the data have too little of.
     """
 
     finished: bool
@@ -59,6 +61,7 @@ class TrainResult:
     seconds: float
     best: Path
     metrics: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 def train(
@@ -121,10 +124,13 @@ def train(
             job.log(f"starts from {system.origin}")
         job.log(f"training split: {held}")
         job.log(f"validation split: {val_held}")
+        data_check = check_data(system, loading.samples, None if val is None else val.samples)
+        for line in (data_check.told, *(f"warning: {warning}" for warning in data_check.warnings)):
+            job.log(line)
         if options.extend is not None:
             _begin_extension(job, checkpoint, options.extend)
             run.record("training", described | _extensions(checkpoint.state), free=_FREE_ON_RESUME)
-        return _run_stages(job, stages, checkpoint)
+        return replace(_run_stages(job, stages, checkpoint), warnings=data_check.warnings)
 
 
 def _begin_extension(job: Job, checkpoint: Checkpoint, epochs: float) -> None:
