@@ -63,6 +63,8 @@ def test_every_phase_of_a_run_is_told(shapes: Path, tmp_path: Path) -> None:
         "predicting the validation split",
         "judging the validation split",
         "loading the best weights",
+        "predicting the val split",
+        "judging the val split",
         "predicting the test split",
         "judging the test split",
         "drawing pictures and writing the report",
