@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sightline.contract import NeuralSystem, System
 from sightline.data.dataset import Dataset
 from sightline.errors import ConfigError
+from sightline.evaluation.bootstrap import Comparison
 from sightline.evaluation.cost import Cost, measure_cost
 from sightline.evaluation.evaluate import Evaluation, Progress, evaluate
 from sightline.evaluation.model_temperature import (
@@ -53,6 +54,7 @@ class Judgement:
         note: what has to be known to read the numbers right, or nothing.
         calibration: where the system's temperature comes from, if it is known.
         warnings: what the data that it was trained on have too little of.
+        comparison: with another model on the same images, or None.
     """
 
     evaluation: Evaluation
@@ -61,6 +63,7 @@ class Judgement:
     note: str = ""
     calibration: Calibration | None = None
     warnings: tuple[str, ...] = ()
+    comparison: Comparison | None = None
 
     def to_dict(self) -> dict[str, object]:
         """What metrics.json holds."""
@@ -68,7 +71,8 @@ class Judgement:
         place = {"data": self.data.name, "split": self.data.split, "note": self.note or None}
         fitted = None if self.calibration is None else asdict(self.calibration)
         told = {"temperature": fitted, "cost": cost, "warnings": list(self.warnings)}
-        return {**place, **self.evaluation.to_dict(), **told}
+        document = {**place, **self.evaluation.to_dict(), **told}
+        return document if self.comparison is None else {**document, "comparison": self.comparison.to_dict()}
 
 
 def judge(
@@ -167,6 +171,8 @@ def write_judgement(
             f"Judged on the split {data.split} of {data.name}{_after_colon(judgement.note)}.",
             *(f"Warning: {warning}." for warning in judgement.warnings),
         ),
+        calibration=judgement.calibration,
+        comparison=judgement.comparison,
     )
     write_report(folder / REPORT_FILE, report)
     return pictures

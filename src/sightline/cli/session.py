@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from sightline.cli.error_tables import show_errors
 from sightline.cli.output import findings_lines, share, show_json, show_table
 from sightline.config import parse_assignments
 from sightline.data.bad_images import OnBadImage
@@ -164,6 +165,7 @@ def show_judgement(judgement: Judgement) -> None:
     note = f" ({judgement.note})" if judgement.note else ""
     show_table(*_metrics_table(evaluation), title=f"{data.name}, split {data.split}, {len(data)} images{note}")
     show_table(*_class_table(evaluation))
+    show_errors(evaluation)
     if judgement.cost is not None:
         print(_cost_line(judgement.cost))
 

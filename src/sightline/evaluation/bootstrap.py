@@ -95,6 +95,9 @@ class Comparison:
         resamples: drawn.
         seed: of the drawing.
         level: of the intervals.
+        unit: what is drawn.
+        method: how the intervals come about.
+        models: what A and B are.
     """
 
     overall: tuple[Difference, ...]
@@ -105,10 +108,13 @@ class Comparison:
     level: float = LEVEL
     unit: str = "image"
     method: str = "paired bootstrap, percentile interval"
+    models: tuple[str, str] = ("A", "B")
 
     def to_dict(self) -> dict[str, object]:
         """What ``metrics.json`` holds under ``comparison``; ``None`` where there is nothing to compare."""
         return {
+            "A": self.models[0],
+            "B": self.models[1],
             "method": self.method,
             "unit": self.unit,
             "images": self.images,

@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sightline.evaluation.bootstrap import Comparison
 from sightline.evaluation.coco import ClassResult
 from sightline.evaluation.cost import Cost
 from sightline.evaluation.curves import OperatingPoint
 from sightline.evaluation.evaluate import Evaluation
 from sightline.files import write_atomically
+from sightline.model_file import Calibration
 from sightline.report import plots
+from sightline.report.error_sections import STYLE, calibration_section, comparison_section, wrong_section
 from sightline.report.gallery import Picture
 from sightline.report.page import (
     NOT_MEASURED,
@@ -57,6 +60,8 @@ class ReportData:
         pictures: as ``gallery.gallery`` makes them.
         findings: what was dropped and repaired in the data, counted by reason.
         notes: sentences shown under the headline.
+        calibration: where the model's temperature comes from, or None.
+        comparison: with another model, or None.
         versions: of the software.
     """
 
@@ -68,6 +73,8 @@ class ReportData:
     gallery: tuple[Picture, ...] = ()
     findings: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    comparison: Comparison | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
 
 
@@ -83,8 +90,11 @@ def write_report(path: Path, report: ReportData) -> None:
 def render(report: ReportData) -> str:
     """The report as the text of an HTML page."""
     wide = {
+        "Compared with": comparison_section(report.comparison),
         "Precision and recall": _curves(report.evaluation),
         "Classes": _class_table(report.evaluation),
+        "What is wrong": wrong_section(report.evaluation),
+        "Calibration": calibration_section(report.evaluation, report.calibration),
         "Predictions": _pictures(report),
         "Training": figures(
             (plots.loss_plot(report.history), plots.ap_plot(report.history), plots.learning_rate_plot(report.history))
@@ -99,7 +109,7 @@ def render(report: ReportData) -> str:
     titles = [title for title, body in (wide | narrow).items() if body]
     notes = "".join(f"<p>{escape(note)}</p>" for note in report.notes)
     main = f"{sections(wide)}\n{block('columns', [sections(narrow)])}"
-    return page(report.title, f"{_headline(report)}\n{notes}{links(titles)}", main)
+    return page(report.title, f"{_headline(report)}\n{notes}{links(titles)}", main, style=STYLE)
 
 
 def _quantity(value: float) -> str:
