@@ -15,7 +15,7 @@ from sightline.data.dataset import Dataset
 from sightline.errors import ConfigError
 from sightline.evaluation.bootstrap import Comparison
 from sightline.evaluation.cost import Cost, measure_cost
-from sightline.evaluation.evaluate import Evaluation, Progress, evaluate
+from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate
 from sightline.evaluation.model_temperature import (
     calibration_on,
     describe_calibration,
@@ -23,6 +23,7 @@ from sightline.evaluation.model_temperature import (
     keep_calibration,
 )
 from sightline.evaluation.results import save_results
+from sightline.evaluation.truth import TruthOfSplit
 from sightline.files import write_atomically
 from sightline.model_file import Calibration
 from sightline.report.gallery import Picture, gallery
@@ -55,15 +56,17 @@ class Judgement:
         calibration: where the system's temperature comes from, if it is known.
         warnings: what the data that it was trained on have too little of.
         comparison: with another model on the same images, or None.
+        pictures: what a report shows, where ``data`` is only the truth; None shows none.
     """
 
     evaluation: Evaluation
     cost: Cost | None
-    data: Dataset
+    data: Dataset | TruthOfSplit
     note: str = ""
     calibration: Calibration | None = None
     warnings: tuple[str, ...] = ()
     comparison: Comparison | None = None
+    pictures: LabelledImages | None = None
 
     def to_dict(self) -> dict[str, object]:
         """What metrics.json holds."""
@@ -158,7 +161,8 @@ def write_judgement(
     evaluation, data = judgement.evaluation, judgement.data
     write_atomically(folder / METRICS_FILE, json.dumps(judgement.to_dict(), indent=2) + "\n")
     save_results(folder / PREDICTIONS_FILE, evaluation.found, evaluation.image_ids, evaluation.classes)
-    pictures = gallery(evaluation, data)
+    images = data if isinstance(data, Dataset) else judgement.pictures
+    pictures = () if images is None else gallery(evaluation, images)
     report = ReportData(
         title=title,
         config=config,

@@ -1,23 +1,59 @@
 """``sightline evaluate``: how good a trained model is on a split."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sightline.cli import options
 from sightline.cli.output import counter, show_findings, show_json
+from sightline.errors import ConfigError
 
 
 def evaluate_command(
-    model: options.ModelFile,
     data: options.Data,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A model file (.safetensors), a run folder, or 'coco': torchvision's Faster R-CNN as trained on COCO.",
+            show_default=False,
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of a model: results of any detector as COCO's JSON list; the pictures need not be there.",
+        ),
+    ] = None,
     split: Annotated[
         str,
         typer.Option(
             metavar="NAME", help="The split to judge by; val chose the weights of a training run, test did not."
         ),
     ] = "val",
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="coco, voc07, voc12 or all; may be repeated. Default: coco."),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of --predictions: boxes, masks or keypoints. Default: the first of these that the file holds.",
+        ),
+    ] = None,
+    sigmas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Of keypoints in --predictions: the spread of each, or one for all. Default: COCO's 17, else 0.05.",
+        ),
+    ] = None,
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     device: options.Device = "auto",
@@ -27,16 +63,37 @@ def evaluate_command(
     on_bad_image: options.OnBadImage = "raise",
     as_json: options.Json = False,
 ) -> None:
-    """Judge a trained model on labelled images, as COCO does."""
+    """Judge a trained model, or results of any detector, on labelled images, as COCO and Pascal VOC do."""
+    if predictions is not None:
+        from sightline.cli.evaluate_results import evaluate_results
+
+        _refuse({"MODEL": model, "--imgsz": imgsz, "--batch": batch, "--workers": workers}, "--predictions")
+        usual = {
+            "--device": (device, "auto"),
+            "--precision": (precision, "fp32"),
+            "--on-bad-image": (on_bad_image, "raise"),
+        }
+        _refuse(
+            {name: value if value != default else None for name, (value, default) in usual.items()}, "--predictions"
+        )
+        evaluate_results(
+            predictions, data, split, task=task, sigmas=sigmas, protocols=protocol, out=out, as_json=as_json
+        )
+        return
+    if model is None:
+        raise ConfigError("what is to be judged is not said", cure="give a MODEL, or results with --predictions")
+    _refuse({"--task": task, "--sigmas": sigmas}, "a MODEL, which says by itself what it finds")
     from sightline.cli.datasets import find_data
     from sightline.cli.opening import describe_model, open_model
     from sightline.cli.session import show_judgement
     from sightline.data.bad_images import on_bad_image as bad_image_policy
     from sightline.data.dataset import open_dataset
     from sightline.data.screening import screened
+    from sightline.evaluation.protocols import choose_protocols
     from sightline.judging import judge, write_judgement
     from sightline.workflow import new_folder, resized
 
+    chosen = choose_protocols(protocol)
     system = resized(open_model(model), imgsz)
     opened = open_dataset(find_data(data), split, classes=system.classes)
     with counter("looking at images") as looked:
@@ -53,6 +110,7 @@ def evaluate_command(
                 workers=1 if workers is None else workers,
                 progress=progress,
             )
+        judgement = replace(judgement, evaluation=replace(judgement.evaluation, protocols=chosen))
         if folder is not None:
             config = describe_model(model, system)
             write_judgement(folder, judgement, title=f"{system.name} on {opened.name}", config=config)
@@ -62,3 +120,9 @@ def evaluate_command(
     show_judgement(judgement)
     if out is not None:
         print(f"written to {out}")
+
+
+def _refuse(given: Mapping[str, object], other: str) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{name} has no meaning with {other}", cure=f"leave out {name}")

@@ -47,8 +47,13 @@ def findings_lines(findings: Mapping[str, int], split: str) -> list[str]:
 
 
 def share(value: float | None) -> str:
-    """A number of 0..1 with three decimals, or a dash where there is none."""
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+    """A number of 0..1 with three decimals, or n/a where there is none."""
+    return "n/a" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: 1 image, 5,000 images."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _escaped(text: str) -> str:

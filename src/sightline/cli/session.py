@@ -8,12 +8,12 @@ from pathlib import Path
 import typer
 
 from sightline.cli.error_tables import show_errors
-from sightline.cli.output import findings_lines, share, show_json, show_table
+from sightline.cli.judgement import show_evaluation
+from sightline.cli.output import findings_lines, show_json
 from sightline.config import parse_assignments
 from sightline.data.bad_images import OnBadImage
 from sightline.errors import ConfigError
 from sightline.evaluation.cost import Cost
-from sightline.evaluation.evaluate import Evaluation
 from sightline.judging import METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE, Judgement
 from sightline.training.devices import choose_accelerator
 from sightline.training.options import TrainOptions
@@ -163,24 +163,10 @@ def show_judgement(judgement: Judgement) -> None:
     """The numbers as tables."""
     data, evaluation = judgement.data, judgement.evaluation
     note = f" ({judgement.note})" if judgement.note else ""
-    show_table(*_metrics_table(evaluation), title=f"{data.name}, split {data.split}, {len(data)} images{note}")
-    show_table(*_class_table(evaluation))
+    show_evaluation(evaluation, f"{data.name}, split {data.split}, {len(data)} images{note}")
     show_errors(evaluation)
     if judgement.cost is not None:
         print(_cost_line(judgement.cost))
-
-
-def _metrics_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
-    metrics = evaluation.result.metrics()
-    return [f">{name}" for name in metrics], [[share(value) for value in metrics.values()]]
-
-
-def _class_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
-    rows = [
-        [found.name, share(found.ap), share(found.ap50), share(found.ap75), str(found.objects), str(found.detections)]
-        for found in evaluation.result.per_class
-    ]
-    return ["class", ">AP", ">AP50", ">AP75", ">objects", ">detections"], rows
 
 
 def _cost_line(cost: Cost) -> str:

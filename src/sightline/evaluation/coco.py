@@ -106,6 +106,7 @@ class CocoResult:
         per_class: one a class.
         curves: one a class.
         protocol: the exact name.
+        sigmas: of the keypoints that were judged.
     """
 
     kind: Kind
@@ -113,6 +114,7 @@ class CocoResult:
     per_class: tuple[ClassResult, ...]
     curves: tuple[Curve, ...]
     protocol: str
+    sigmas: tuple[float, ...] = ()
 
     @property
     def ap(self) -> float:
@@ -207,6 +209,7 @@ def evaluate_columns(
         ),
         curves=tuple(_curve(arrays, label, name) for label, name in enumerate(classes.names)),
         protocol=_protocol(kind, spread),
+        sigmas=spread or (),
     )
 
 

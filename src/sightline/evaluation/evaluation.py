@@ -5,6 +5,7 @@ then nothing here imports torch.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,11 +15,14 @@ import numpy as np
 from sightline.classes import Classes
 from sightline.evaluation.calibration import Reliability, reliability, scores_at
 from sightline.evaluation.coco import CocoResult, evaluate_columns, none_if_nan
-from sightline.evaluation.columns import Floats, Found, Ints, Truth, detections_of, targets_of
+from sightline.evaluation.columns import Floats, Found, Ints, Kind, Truth, detections_of, targets_of
 from sightline.evaluation.confusion import Confusion, confusion
 from sightline.evaluation.curves import OperatingPoint, operating_points
 from sightline.evaluation.errors import Errors, errors_of
 from sightline.evaluation.matching import Matches, match_columns, matches_of_images
+from sightline.evaluation.protocols import Protocol
+from sightline.evaluation.voc import PROTOCOLS as VOC_PROTOCOLS
+from sightline.evaluation.voc import VocResult, voc_evaluate
 
 if TYPE_CHECKING:
     from sightline.structures import Detections, Target
@@ -42,6 +46,7 @@ class Evaluation:
         classes: what the labels mean.
         seconds_per_image: wall time of reading and predicting, or None where nobody measured it.
         temperature: of the model, which the scores were given at.
+        protocols: by which the detections are judged; COCO's numbers are always there.
     """
 
     result: CocoResult
@@ -51,11 +56,24 @@ class Evaluation:
     classes: Classes
     seconds_per_image: float | None = None
     temperature: float = 1.0
+    protocols: tuple[Protocol, ...] = ("coco",)
 
     @cached_property
     def matched(self) -> Matches:
         """Which detection found which object at overlap 0.5, in rows of ``found`` and ``truth``."""
-        return match_columns(self.truth, self.found, iou=0.5)
+        return match_columns(self.truth, self.found, iou=0.5, kind=self.result.kind, sigmas=self.result.sigmas or None)
+
+    @cached_property
+    def voc_results(self) -> tuple[VocResult, ...]:
+        """What VOC's protocols say, of those that were chosen."""
+        years = [year for year in VOC_PROTOCOLS if year in self.protocols]
+        judged = voc_evaluate(self.truth, self.found, self.classes) if years else {}
+        return tuple(judged[year] for year in years)
+
+    def means(self) -> dict[str, float]:
+        """The mean average precision by each chosen protocol, under its exact name; NaN where nothing is defined."""
+        coco = {self.result.protocol: self.result.ap} if "coco" in self.protocols else {}
+        return coco | {result.protocol: result.mean_ap for result in self.voc_results}
 
     @cached_property
     def targets(self) -> "tuple[Target, ...]":
@@ -152,10 +170,12 @@ class Evaluation:
             "metrics": self.result.metrics(),
             "operating_point": _point_dict(self.operating_point),
             "per_class": per_class,
-            "errors": self.errors.to_dict(),
-            "confusion": self.confusion.to_dict(),
+            # Errors and confusion are told of boxes.
+            "errors": self.errors.to_dict() if self.result.kind == "boxes" else None,
+            "confusion": self.confusion.to_dict() if self.result.kind == "boxes" else None,
             "calibration": self._calibration_dict(),
             "seconds_per_image": self.seconds_per_image,
+            **({"protocols": {r.protocol: r.to_dict() for r in self.voc_results}} if self.voc_results else {}),
         }
 
     def _calibration_dict(self) -> dict[str, object] | None:
@@ -180,6 +200,10 @@ def judge_columns(
     classes: Classes,
     image_ids: tuple[int, ...],
     seconds_per_image: float | None = None,
+    *,
+    kind: Kind = "boxes",
+    sigmas: Sequence[float] | None = None,
+    protocols: tuple[Protocol, ...] = ("coco",),
 ) -> Evaluation:
     """An evaluation of the results of a split.
 
@@ -189,9 +213,12 @@ def judge_columns(
         classes: what the labels mean.
         image_ids: of the images, unique.
         seconds_per_image: wall time, if somebody measured it.
+        kind: what is compared.
+        sigmas: of keypoints, as for ``coco.evaluate_columns``.
+        protocols: by which boxes are judged besides COCO's.
 
     Raises:
         ValueError: columns of different numbers of images, or a label that ``classes`` does not have.
     """
-    result = evaluate_columns(truth, found, classes, image_ids)
-    return Evaluation(result, truth, found, image_ids, classes, seconds_per_image)
+    result = evaluate_columns(truth, found, classes, image_ids, kind=kind, sigmas=sigmas)
+    return Evaluation(result, truth, found, image_ids, classes, seconds_per_image, protocols=protocols)

@@ -1,6 +1,7 @@
 """What can be wrong with a results file, said with the row, the likely cause and the cure."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from sightline.evaluation.truth import TruthOfSplit, split_with
 
 KEYS: Mapping[Kind, str] = {"boxes": "bbox", "masks": "segmentation", "keypoints": "keypoints"}
 """The key of a row that holds what is judged."""
+
+_COUNTS = re.compile("[0-o]*")
+"""The signs of COCO's run lengths."""
 
 _WRITE = "correct the program that wrote the results"
 _NOT_A_NUMBER = "a division by zero or a training that diverged"
@@ -237,25 +241,28 @@ def boxes_of_masks(path: Path, split: TruthOfSplit, masks: list[dict[str, Any]],
             cause="masks of the resized image, or width and height swapped",
             cure="write masks in pixels of the image itself",
         )
+    for row, mask in enumerate(masks):
+        if not _COUNTS.fullmatch(mask["counts"]):
+            raise _broken_mask(path, row, "signs that are none of COCO's")
     try:
         boxes: Floats = run_lengths.to_bbox(masks)
-    except ValueError as error:
-        raise _broken_mask(path, masks) from error
+    except ValueError:
+        for row, mask in enumerate(masks):
+            try:
+                run_lengths.to_bbox(mask)
+            except ValueError as error:
+                raise _broken_mask(path, row, str(error)) from error
+        raise
     return boxes
 
 
-def _broken_mask(path: Path, masks: list[dict[str, Any]]) -> DataError:
-    for row, mask in enumerate(masks):
-        try:
-            run_lengths.area(mask)
-        except ValueError as error:
-            return DataError(
-                f"the run lengths cannot be read ({error})",
-                place=f"{path}, row {row}",
-                cause="a text that was cut or changed, or counts of another size",
-                cure=_WRITE,
-            )
-    raise AssertionError("a mask that cannot be read alone was expected")
+def _broken_mask(path: Path, row: int, why: str) -> DataError:
+    return DataError(
+        f"the run lengths cannot be read ({why})",
+        place=f"{path}, row {row}",
+        cause="a text that was cut or changed, or counts of another size",
+        cure=_WRITE,
+    )
 
 
 def require_keypoints(path: Path, split: TruthOfSplit, points: list[list[float]]) -> Floats:

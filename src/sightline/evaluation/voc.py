@@ -22,6 +22,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from sightline.classes import Classes
+from sightline.evaluation.coco import none_if_nan
 from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth
 from sightline.evaluation.likeness import pair_overlap
 from sightline.evaluation.matching import pairs_of_class
@@ -73,6 +74,11 @@ class VocResult:
         return PROTOCOLS[self.year]
 
     @property
+    def short_name(self) -> str:
+        """For a column of a table: VOC2007."""
+        return self.protocol.split()[0]
+
+    @property
     def mean_ap(self) -> float:
         """The mean over the classes that have objects; NaN where none has."""
         defined = [found.ap for found in self.per_class if not math.isnan(found.ap)]
@@ -80,7 +86,12 @@ class VocResult:
 
     def metrics(self) -> dict[str, float | None]:
         """``mAP``; ``None`` where there is nothing to measure."""
-        return {"mAP": None if math.isnan(self.mean_ap) else self.mean_ap}
+        return {"mAP": none_if_nan(self.mean_ap)}
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON, ``None`` where there is nothing to measure."""
+        per_class = [{**vars(found), "ap": none_if_nan(found.ap)} for found in self.per_class]
+        return {"metrics": self.metrics(), "per_class": [{"AP": row.pop("ap"), **row} for row in per_class]}
 
 
 def voc_evaluate(truth: Truth, found: Found, classes: Classes) -> dict[Year, VocResult]:

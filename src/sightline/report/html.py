@@ -91,9 +91,10 @@ def render(report: ReportData) -> str:
     """The report as the text of an HTML page."""
     wide = {
         "Compared with": comparison_section(report.comparison),
+        "Protocols": _protocols(report.evaluation),
         "Precision and recall": _curves(report.evaluation),
         "Classes": _class_table(report.evaluation),
-        "What is wrong": wrong_section(report.evaluation),
+        "What is wrong": wrong_section(report.evaluation) if report.evaluation.result.kind == "boxes" else "",
         "Calibration": calibration_section(report.evaluation, report.calibration),
         "Predictions": _pictures(report),
         "Training": figures(
@@ -162,6 +163,20 @@ def _curves(evaluation: Evaluation) -> str:
         + text
         + figures((plots.pr_plot(result.curves, evaluation.class_operating_points), plots.class_plot(result)))
     )
+
+
+def _protocols(evaluation: Evaluation) -> str:
+    """The same detections by each protocol, where there are several."""
+    means = evaluation.means()
+    if len(means) < 2:
+        return ""
+    names = [result.protocol for result in evaluation.voc_results]
+    by_voc = zip(*(result.per_class for result in evaluation.voc_results), strict=True)
+    rows: list[tuple[str, list[Cell]]] = [("all classes", [(value, number(value)) for value in means.values()])]
+    for found, of_class in zip(evaluation.result.per_class, by_voc, strict=True):
+        values = [found.ap] * (len(means) > len(names)) + [each.ap for each in of_class]
+        rows.append((found.name, [(value, number(value)) for value in values]))
+    return sortable_table(("class", *means), rows)
 
 
 _CLASS_COLUMNS = (
