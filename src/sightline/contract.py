@@ -285,7 +285,7 @@ class GradientStage:
         name: shown in the log and in checkpoints.
         epochs: passes over the training split.
         batch_size: images an optimiser step sees, over all devices and accumulated batches.
-        accumulate: equal parts that a batch is computed in.
+        accumulate: parts that a batch is computed in, as equal as can be.
         optimiser: what moves the parameters.
         schedule: the learning rate over the stage.
         groups: parameters that learn otherwise; the first match counts.

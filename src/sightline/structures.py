@@ -268,12 +268,15 @@ class ImageBatch:
         sizes: (H, W) of each prepared image before padding.
         original_sizes: (H, W) of each image that went in.
         offsets: (y, x) pixels of padding at the top and at the left of each; zeros unless letterboxed.
+        seeds: of what a system draws for each image while it learns, 0 to 2**63 - 1; empty outside training, where
+            draws come from torch's generator.
     """
 
     images: Tensor
     sizes: tuple[Size, ...]
     original_sizes: tuple[Size, ...]
     offsets: tuple[Size, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.images.ndim == 4 and self.images.shape[1] == 3, "ImageBatch.images must have shape (B, 3, H, W)")
@@ -284,6 +287,7 @@ class ImageBatch:
             len(self.sizes) == len(self.original_sizes) == len(self.offsets) == count,
             f"ImageBatch of {count} images needs as many sizes, original_sizes and offsets",
         )
+        _require(len(self.seeds) in (0, count), f"ImageBatch of {count} images needs as many seeds, or none")
         for (height, width), (top, left) in zip(self.sizes, self.offsets, strict=True):
             _require(
                 top + height <= self.images.shape[2] and left + width <= self.images.shape[3],
@@ -307,7 +311,7 @@ class ImageBatch:
 
     def to(self, device: torch.device | str) -> "ImageBatch":
         """The same batch on another device."""
-        return ImageBatch(self.images.to(device), self.sizes, self.original_sizes, self.offsets)
+        return replace(self, images=self.images.to(device))
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,9 +22,10 @@ from sightline.data.dataset import Dataset, open_dataset
 from sightline.data.dataset import splits as splits_of
 from sightline.data.screening import screened
 from sightline.errors import ConfigError, SightlineError
-from sightline.evaluation.evaluate import LabelledImages, Progress, evaluate
+from sightline.evaluation.evaluate import LabelledImages, Progress, judge, predict_dataset
 from sightline.files import writing
 from sightline.judging import REPORT_FILE, Judgement, PredictPrecision, judge_trained, write_judgement
+from sightline.processes import Processes
 from sightline.report.gallery import Picture
 from sightline.structures import Classes, Sample
 from sightline.training import runner
@@ -349,10 +350,14 @@ def _validation(options: TrainOptions, shown: TrainProgress) -> Evaluate:
     accelerator, _ = choose_accelerator(options)
     precision: PredictPrecision = "bf16" if choose_precision(options, accelerator)[0] == "bf16-mixed" else "fp32"
 
-    def measure(system: System[Any], samples: Sequence[Sample]) -> Mapping[str, float]:
+    def measure(system: System[Any], samples: Sequence[Sample], processes: Processes) -> Mapping[str, float]:
         fast = system.for_prediction(precision) if isinstance(system, NeuralSystem) else system
+        data = cast(LabelledImages, samples)
         progress = _judging(shown, "validation")
-        metrics = evaluate(fast, cast(LabelledImages, samples), progress=progress).result.metrics()
+        found = predict_dataset(fast, data, workers=1, progress=progress, processes=processes)
+        if not processes.leads:
+            return {}
+        metrics = judge(found, data).result.metrics()
         # What cannot be measured on these images (large objects where there are none) never can: it is left out.
         return {"AP": math.nan} | {name: value for name, value in metrics.items() if value is not None}
 

@@ -73,8 +73,8 @@ def _on_the_same_samples(
     regions: list[tuple[Tensor, ...]] = []
     sampler, sample_regions = ours.rpn.sampler, ours.sample_regions
 
-    def note_anchors(labels: Tensor) -> tuple[Tensor, Tensor]:
-        anchors.append(sampler(labels))
+    def note_anchors(labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        anchors.append(sampler(labels, keys))
         return anchors[-1]
 
     def note_regions(*arguments: object) -> tuple[Tensor, ...]:

@@ -12,6 +12,7 @@ from tiny_system import TinySystem, make_samples, make_system, stage
 
 from sightline.contract import FitStage, Recipe
 from sightline.evaluation.evaluate import evaluate
+from sightline.processes import Processes
 from sightline.structures import Classes, Sample
 from sightline.training.cache import HeldSamples
 from sightline.training.job import TrainData
@@ -78,7 +79,7 @@ def test_the_later_of_two_equals_is_best(tmp_path: Path) -> None:
 def test_validation_images_are_decoded_once(tmp_path: Path) -> None:
     val, seen = Decoded(make_samples(4, seed=9)), []
 
-    def metric(system: TinySystem, samples: Sequence[Sample]) -> Mapping[str, float]:
+    def metric(system: TinySystem, samples: Sequence[Sample], processes: Processes) -> Mapping[str, float]:
         seen.append(val.decoded)
         return {"AP": evaluate(system, samples).result.metrics()["AP"]}
 

@@ -273,9 +273,9 @@ def test_loss_that_is_not_finite_names_the_images(tmp_path: Path) -> None:
         run_one(tmp_path, (wild,), resume=True)
 
 
-def test_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="multiple of 2"):
-        run_one(tmp_path, (stage(accumulate=2),), batch_size=3)
+def test_batch_with_fewer_images_than_parts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fewer images than parts"):
+        run_one(tmp_path, (stage(accumulate=3),), batch_size=2)
 
 
 def test_resume_with_other_settings_names_the_key(tmp_path: Path) -> None:

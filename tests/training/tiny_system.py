@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sightline.contract import GradientStage, NeuralSystem, Optimiser, Recipe, Schedule
+from sightline.processes import ALONE, Processes
 from sightline.structures import Classes, Detections, ImageBatch, LossTerm, Sample, Target
 from sightline.transforms.pipeline import Transform
 from sightline.transforms.preparation import Preparation
@@ -98,7 +99,7 @@ def _sample(rng: np.random.Generator, index: int) -> Sample:
     return Sample(image, Target(boxes, torch.zeros(1, dtype=torch.int64), (SIDE, SIDE)), index)
 
 
-def negative_error(system: TinySystem, samples: Sequence[Sample]) -> dict[str, float]:
+def negative_error(system: TinySystem, samples: Sequence[Sample], processes: Processes = ALONE) -> dict[str, float]:
     """A made metric, higher is better: minus the mean distance of the corners."""
     found = system.predict([sample.image for sample in samples])
     errors = [(f.boxes[0] - s.target.boxes[0]).abs().mean() for f, s in zip(found, samples, strict=True)]

@@ -29,18 +29,16 @@ class BalancedSampler:
         if self.count < 0 or not 0 <= self.positive_fraction <= 1:
             raise ValueError(f"BalancedSampler needs count >= 0 and positive_fraction in 0..1, got {self}")
 
-    def __call__(self, labels: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def __call__(self, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Draw from each row.
 
         Args:
             labels: (..., A) int64; 1 positive, 0 negative, -1 neither.
-            generator: of the random numbers, on any device; the default one of the labels' device if None.
+            keys: random numbers of the labels' shape, uniform in 0..1; the highest are drawn.
 
         Returns:
             Two bool masks of the labels' shape: the positives and the negatives drawn.
         """
-        device = labels.device if generator is None else generator.device
-        keys = torch.rand(labels.shape, generator=generator, device=device).to(labels.device)
         most = int(self.count * self.positive_fraction)
         positive = _highest(keys, labels == 1, torch.tensor(most, device=labels.device), most)
         room = self.count - positive.sum(dim=-1, keepdim=True)

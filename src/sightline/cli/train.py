@@ -46,6 +46,10 @@ def train_command(
     devices: Annotated[int, typer.Option(metavar="N", help="Devices on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(metavar="N", help="Machines.")] = 1,
     strategy: Annotated[str, typer.Option(metavar="NAME", help="Of several devices: auto or ddp.")] = "auto",
+    sync_norm: Annotated[
+        bool,
+        typer.Option("--sync-norm/--local-norm", help="Live batch norms see all devices' images, or their own."),
+    ] = True,
     precision: Annotated[
         str, typer.Option(metavar="NAME", help="auto (bf16-mixed where it is fast), 32, bf16-mixed or 16-mixed.")
     ] = "auto",
@@ -85,6 +89,7 @@ def train_command(
             devices=devices,
             nodes=nodes,
             strategy=strategy,
+            sync_norm=sync_norm,
             workers=workers,
             resume=resume,
             from_previous=from_previous,

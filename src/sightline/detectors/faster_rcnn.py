@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sightline.assign.draws import uniform
 from sightline.assign.iou_matcher import BACKGROUND, IoUMatcher
 from sightline.assign.padding import PaddedTargets, covered, pad_targets
 from sightline.assign.samplers import BalancedSampler
@@ -271,9 +272,9 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         padded = pad_targets(targets)
         features = self.features(batch)
         rpn = self.rpn(features, (batch.images.shape[2], batch.images.shape[3]))
-        losses = self.rpn.loss(rpn, padded)
+        losses = self.rpn.loss(rpn, padded, batch.seeds)
         proposals = self.rpn.propose(rpn, batch.sizes, training=True)
-        boxes, image_index, labels, true_deltas = self.sample_regions(proposals, padded)
+        boxes, image_index, labels, true_deltas = self.sample_regions(proposals, padded, batch.seeds)
         logits, deltas = self.look(features, boxes, image_index)
         positive = labels.nonzero()[:, 0]
         box = F.smooth_l1_loss(
@@ -283,13 +284,24 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         return {**losses, "classification": LossTerm(classification, len(labels)), "box": LossTerm(box, len(labels))}
 
     @torch.no_grad()
-    def sample_regions(self, proposals: Proposals, targets: PaddedTargets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def sample_regions(
+        self, proposals: Proposals, targets: PaddedTargets, seeds: Sequence[int] = ()
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The regions that the head learns from: proposals and true boxes, matched at IoU 0.5 and sampled.
+
+        Args:
+            proposals: of the batch.
+            targets: of the batch.
+            seeds: of the images, from which regions are drawn.
 
         Returns:
             boxes (S, 4), image_index (S,), labels (S,) with 0 for background, true deltas (S, 4).
         """
         boxes, valid = _by_image(proposals)
+        device = boxes.device
+        # Apart, so that what is drawn for a true box does not depend on how many proposals other images have.
+        parts = [(1, boxes.shape[:2]), (2, targets.boxes.shape[:2])]
+        keys = torch.cat([uniform(seeds, (b, n), stream=stream, device=device) for stream, (b, n) in parts], dim=1)
         boxes = torch.cat([boxes, targets.boxes], dim=1)  # (B, P + M, 4)
         valid = torch.cat([valid, targets.valid], dim=1)
         overlap = pairwise_iou(boxes, targets.boxes).masked_fill_(~targets.valid[:, None], -1.0)
@@ -298,7 +310,7 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
         kind[~valid | (matches < BACKGROUND)] = -1
         if targets.ignored.shape[1]:
             kind[covered(boxes, targets.ignored) & (kind == 0)] = -1
-        positive, negative = self.sampler(kind)
+        positive, negative = self.sampler(kind, keys)
         image_index, region = (positive | negative).nonzero(as_tuple=True)
         boxes, match = boxes[image_index, region], matches[image_index, region]
         labels = torch.zeros_like(match)

@@ -13,6 +13,7 @@ from sightline.contract import NeuralSystem, System
 from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.columns import found_of, truth_of
 from sightline.evaluation.evaluation import Evaluation, judge_columns
+from sightline.processes import ALONE, Processes
 from sightline.runtime import is_out_of_memory
 from sightline.structures import Classes, Detections, Sample, Size, Target
 
@@ -117,8 +118,12 @@ def predict_dataset(
     batch_size: int = 4,
     workers: int = 0,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> list[Detections]:
     """One result an image, in the data set's order, on the CPU.
+
+    Several processes share out the batches that one would predict, so that each image is predicted once and with the
+    same images beside it. The first process gets all results, the others none.
 
     Images are taken by aspect ratio, so that those of one batch are padded little; nothing but time depends on it,
     except for the rounding of sums.
@@ -128,7 +133,8 @@ def predict_dataset(
         data: the images.
         batch_size: images predicted at once, at least 1.
         workers: threads that read images ahead; 0 reads between the predictions.
-        progress: called with images done and images in all.
+        progress: called with images done and images in all; of several processes in the first, with its own.
+        processes: this one among those that share out the images; all must take part.
 
     Raises:
         DataError: an image that cannot be read.
@@ -138,13 +144,19 @@ def predict_dataset(
     if batch_size < 1 or workers < 0:
         raise ValueError(f"batch_size must be at least 1 and workers at least 0, got {batch_size} and {workers}")
     order = _by_aspect_ratio(data)
-    results: dict[int, Detections] = {}
-    for samples in _batches(data, order, batch_size, workers):
-        for found in _predicted(system, samples):
-            results[order[len(results)]] = found.to("cpu")
-        if progress is not None:
-            progress(len(results), len(data))
-    return [results[index] for index in range(len(data))]
+    chunks = processes.share([order[start : start + batch_size] for start in range(0, len(order), batch_size)])
+    mine = [index for chunk in chunks for index in chunk]
+    results: list[Detections] = []
+    for samples in _batches(data, chunks, 2 * batch_size, workers):
+        results += [found.to("cpu") for found in _predicted(system, samples)]
+        if progress is not None and processes.leads:
+            progress(len(results), len(mine))
+    gathered = processes.gathered(list(zip(mine, results, strict=True)))
+    return [found for _, found in sorted((pair for share in gathered for pair in share), key=_index)]
+
+
+def _index(pair: tuple[int, Detections]) -> int:
+    return pair[0]
 
 
 def _predicted(system: System[Detections], samples: Sequence[Sample]) -> list[Detections]:
@@ -168,13 +180,13 @@ def _by_aspect_ratio(data: LabelledImages) -> list[int]:
     return sorted(range(len(sizes)), key=lambda index: sizes[index][0] / sizes[index][1])
 
 
-def _batches(data: LabelledImages, order: Sequence[int], batch_size: int, workers: int) -> Iterator[list[Sample]]:
-    chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+def _batches(data: LabelledImages, chunks: Sequence[Sequence[int]], ahead: int, workers: int) -> Iterator[list[Sample]]:
+    """The images of each chunk; ``ahead`` are read before they are needed."""
     if workers == 0:
         yield from ([data[index] for index in chunk] for chunk in chunks)
         return
     # While one batch is predicted the next is read, and no more: memory does not grow with the data set.
-    ahead = 2 * batch_size
+    order = [index for chunk in chunks for index in chunk]
     pool = ThreadPoolExecutor(workers, thread_name_prefix="sightline-read")
     try:
         waiting: list[Future[Sample]] = []

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sightline.assign.draws import uniform
 from sightline.assign.iou_matcher import BACKGROUND, IoUMatcher
 from sightline.assign.padding import PaddedTargets, covered
 from sightline.assign.samplers import BalancedSampler
@@ -167,8 +168,14 @@ class RPN(nn.Module):
         survivors = survivors[rank_in_group(image_index[survivors], batch) < after]
         return Proposals(boxes[survivors], scores[survivors], image_index[survivors], batch)
 
-    def loss(self, raw: RPNRaw, targets: PaddedTargets) -> dict[str, LossTerm]:
-        """``rpn_objectness`` and ``rpn_box`` over the sampled anchors (equation 1 with lambda N_cls / N_reg = 1)."""
+    def loss(self, raw: RPNRaw, targets: PaddedTargets, seeds: Sequence[int] = ()) -> dict[str, LossTerm]:
+        """``rpn_objectness`` and ``rpn_box`` over the sampled anchors (equation 1 with lambda N_cls / N_reg = 1).
+
+        Args:
+            raw: of a batch.
+            targets: of the batch.
+            seeds: of the images, from which anchors are drawn; as ``assign.draws.uniform`` has them.
+        """
         with torch.no_grad():
             overlap = pairwise_iou(raw.anchors, targets.boxes)  # (B, A, M)
             overlap = overlap.masked_fill_(~targets.valid[:, None], -1.0)
@@ -176,7 +183,8 @@ class RPN(nn.Module):
             labels = (matches >= 0).to(torch.int64) - (matches < BACKGROUND).to(torch.int64)
             if targets.ignored.shape[1]:
                 labels[covered(raw.anchors, targets.ignored) & (labels == 0)] = -1
-            positive, negative = self.sampler(labels)
+            keys = uniform(seeds, (labels.shape[0], labels.shape[1]), stream=0, device=labels.device)
+            positive, negative = self.sampler(labels, keys)
             image, anchor = positive.nonzero(as_tuple=True)
             true_boxes = targets.boxes[image, matches[image, anchor]]
             true_deltas = self.coder.encode(true_boxes, raw.anchors[anchor])

@@ -4,6 +4,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from sightline.layers.sync_norm import SyncBatchNorm2d
+
 
 def describe_batch_norm(system: nn.Module) -> str:
     """One line for the log: how many norms use fixed statistics, how many the batch's, how many none at all.
@@ -26,6 +28,6 @@ def describe_batch_norm(system: nn.Module) -> str:
 
 def _policy(module: _BatchNorm) -> str:
     if module.training or not module.track_running_stats:
-        return "live over all devices" if isinstance(module, nn.SyncBatchNorm) else "live"
+        return "live over all devices" if isinstance(module, SyncBatchNorm2d) else "live"
     learns = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
     return "fixed statistics, learning scale" if learns else "frozen"

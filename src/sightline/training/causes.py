@@ -230,7 +230,13 @@ def _without(part: TrainBatch, doubtful: Sequence[Tensor]) -> TrainBatch:
 def only(part: TrainBatch, index: int) -> TrainBatch:
     """One image of a batch, padded as it was."""
     images, here = part.images, slice(index, index + 1)
-    one = ImageBatch(images.images[here], images.sizes[here], images.original_sizes[here], images.offsets[here])
+    one = ImageBatch(
+        images.images[here],
+        images.sizes[here],
+        images.original_sizes[here],
+        images.offsets[here],
+        images.seeds[here],
+    )
     return TrainBatch(one, part.targets[here], part.names[here])
 
 

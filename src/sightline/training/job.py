@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sightline.contract import NeuralSystem
 from sightline.model_file import tensors_of, write_model
+from sightline.processes import Processes
 from sightline.structures import Sample
 from sightline.training.cache import HeldSamples
 from sightline.training.checkpoints import Checkpoint, write_checkpoint
@@ -98,6 +99,11 @@ class Job:
         return self.fabric.is_global_zero
 
     @property
+    def processes(self) -> Processes:
+        """This process among those of the run."""
+        return Processes(self.fabric.global_rank, self.fabric.world_size)
+
+    @property
     def _judging(self) -> Sequence[Sample]:
         """The validation split as it is judged: the decoded images where they are held, else the data as passed in."""
         val = self.data.val or ()
@@ -124,22 +130,33 @@ class Job:
             write_checkpoint(self.run.last, Checkpoint(state, {"model": tensors_of(self.system), **parts}))
         return replace(state, saving_seconds=self.timer.seconds() - began)
 
-    def judge(
-        self, state: TrainState, judged: NeuralSystem[Any, Any], row: Row, losses: Mapping[str, float]
+    def measure(self, judged: NeuralSystem[Any, Any]) -> dict[str, float]:
+        """The metrics of a system on the validation split; all processes take part, and the first one's count."""
+        if self.evaluate is None or self.val is None:
+            return {}
+        cure = f"start again with {smaller_images(judged.preparation)}"
+        with answering_for_memory("judging the validation split", None, cure):
+            metrics = self.evaluate(judged, self._judging, self.processes)
+        return {name: float(value) for name, value in metrics.items()}
+
+    def keep(
+        self,
+        state: TrainState,
+        judged: NeuralSystem[Any, Any],
+        row: Row,
+        *,
+        losses: Mapping[str, float],
+        metrics: Mapping[str, float],
     ) -> TrainState:
-        """Measure a system, add a row to the history, and keep the system if none before was better.
+        """Add a row to the history, and keep the system if none before was better; for the process that leads.
 
         Args:
             state: where the run stands.
             judged: the system with the weights that count (the average where there is one).
             row: the row's columns so far.
             losses: of the validation split, by name; they join the row.
+            metrics: of the validation split; so do they.
         """
-        metrics: dict[str, float] = {}
-        if self.evaluate is not None and self.val is not None:
-            cure = f"start again with {smaller_images(judged.preparation)}"
-            with answering_for_memory("judging the validation split", None, cure):
-                metrics = {name: float(value) for name, value in self.evaluate(judged, self._judging).items()}
         if losses:
             row |= {"val/total": sum(losses.values()), **{f"val/{name}": value for name, value in losses.items()}}
         row |= {f"val/{name}": value for name, value in metrics.items()}
@@ -150,7 +167,7 @@ class Job:
         score = score_of(metrics, losses)
         if score is not None and state.best is not None and score < state.best:
             return state
-        kept = metrics or {name: value for name, value in row.items() if isinstance(value, float)}
+        kept = dict(metrics) or {name: value for name, value in row.items() if isinstance(value, float)}
         stage = f"{row['stage']}, epoch {row['epoch']}"
         write_model(self.run.best, judged, stage=stage, metrics=kept, provenance=self.data.provenance)
         return replace(state, best=score, best_step=state.step, best_metrics=kept)

@@ -2,14 +2,14 @@
 
 The training split is read as one endless stream: epoch after epoch, each in an order of its own. A step takes the next
 ``batch_size`` images of the stream, so that every batch is full and each epoch shows each image once. Order comes from
-(seed, epoch), an image's augmentation from (seed, epoch, index), so that nothing depends on the number of workers or on
-where a run was resumed.
+(seed, epoch), an image's augmentation from (seed, epoch, index), what a system draws for it from (seed, position in the
+stream), so that nothing depends on the number of workers or processes or on where a run was resumed.
 """
 
 import itertools
 import signal
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sightline.errors import SightlineError
+from sightline.processes import ALONE, Processes
 from sightline.runtime import tune_allocator, usable_cores
 from sightline.structures import ImageBatch, Sample, Size, Target
 from sightline.training.lost_workers import loading_failed, worker_lost
@@ -83,7 +84,7 @@ class Sampling:
         seed: of order and augmentation.
         images: in the training split.
         batch_size: images an optimiser step sees, over all processes.
-        accumulate: equal parts a process computes its share in.
+        accumulate: parts that a batch is computed in, one after the other.
         rank: this process.
         processes: of them all.
     """
@@ -97,13 +98,15 @@ class Sampling:
 
     @property
     def part_size(self) -> int:
-        """Images that this process sees at once."""
-        return self.batch_size // (self.accumulate * self.processes)
+        """Images that a process sees at once, at most."""
+        return -(-self.batch_size // (self.accumulate * self.processes))
 
     def positions(self, step: int, part: int) -> list[int]:
-        """Positions in the stream that this process sees in one part of a step."""
-        first = step * self.batch_size + (part * self.processes + self.rank) * self.part_size
-        return list(range(first, first + self.part_size))
+        """Positions in the stream that this process sees in one part of a step; sizes of parts differ by 1 at most."""
+        parts = self.accumulate * self.processes
+        place = part * self.processes + self.rank
+        first, last = (step * self.batch_size + place_ * self.batch_size // parts for place_ in (place, place + 1))
+        return list(range(first, last))
 
     def epochs_done(self, step: int) -> int:
         """Whole epochs that lie behind after ``step`` steps."""
@@ -118,6 +121,11 @@ def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
     """The random numbers of one image in one epoch."""
     return np.random.default_rng(np.random.SeedSequence((seed, epoch, index)))
+
+
+def draw_seed(seed: int, position: int) -> int:
+    """The seed of what a system draws for the image at a position of the stream, 0 to 2**63 - 1."""
+    return int(np.random.SeedSequence((seed, position), spawn_key=(1,)).generate_state(1, np.uint64)[0] >> 1)
 
 
 @dataclass
@@ -152,6 +160,7 @@ class _PreparedBatches(Dataset[TrainBatch | SightlineError]):
             samples.append(self._sample(position))
             names.append(samples[-1].path or f"image {samples[-1].image_id}")
         images = self.preparation.batch([sample.image for sample in samples])
+        images = replace(images, seeds=tuple(draw_seed(self.seed or 0, position) for position in positions))
         targets = tuple(self.preparation.target(sample.target) for sample in samples)
         return TrainBatch(images, targets, tuple(names))
 
@@ -209,14 +218,18 @@ class Loading:
             # Workers end when the loader's iterator goes; a traceback must not keep it.
             del loaded
 
-    def validation_batches(self, size: int) -> Iterator[TrainBatch]:
-        """Every sample once, in order and unchanged, ``size`` at a time."""
+    def validation_batches(self, size: int, processes: Processes = ALONE) -> Iterator[tuple[int, TrainBatch]]:
+        """Every sample once, in order and unchanged, ``size`` at a time, with the number of the batch.
+
+        Several processes share out the batches that one would see.
+        """
         batches = _PreparedBatches(self.samples, self.preparation, (), None)
         count = len(self.samples)
         positions = [list(range(first, min(first + size, count))) for first in range(0, count, size)]
-        loaded = iter(_load(batches, positions, min(self.workers, len(positions))))
-        for _ in positions:
-            yield _next(loaded)
+        mine = list(processes.share(positions))
+        loaded = iter(_load(batches, mine, min(self.workers, len(mine))))
+        for number in processes.share(range(len(positions))):
+            yield number, _next(loaded)
 
 
 def sensible_workers(processes_here: int = 1) -> int:

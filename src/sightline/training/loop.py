@@ -135,15 +135,16 @@ def validate(job: Job, learner: Learner, state: TrainState) -> TrainState:
     """Judge the weights as they are: a row of the history, and the best file if they are the best so far."""
     began = job.timer.seconds()
     means = {name: value / state.loss_steps for name, value in state.loss_sums.items()}
+    judged = job.system if learner.ema is None else learner.ema.network
+    losses = {}
+    if job.val is not None:
+        # As many images at once as in training: what fits into memory there fits here.
+        size = learner.sampling.part_size
+        tell = partial(job.progress.working, "losses of the validation split")
+        losses = validation_losses(judged, learner.stage.loss, job.val, size, job.fabric, job.processes, tell)
+    metrics = job.measure(judged)
     if job.leads:
-        judged = job.system if learner.ema is None else learner.ema.network
-        losses = {}
-        if job.val is not None:
-            # As many images at once as in training: what fits into memory there fits here.
-            size = learner.sampling.part_size
-            tell = partial(job.progress.working, "losses of the validation split")
-            losses = validation_losses(judged, learner.stage.loss, job.val, size, job.fabric, tell)
-        state = job.judge(state, judged, _row(learner, state, means), losses)
+        state = job.keep(state, judged, _row(learner, state, means), losses=losses, metrics=metrics)
     state = job.agreed(state)
     ended = job.timer.seconds()
     return replace(

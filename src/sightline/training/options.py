@@ -21,7 +21,7 @@ class StageSettings:
     schedule: Schedule
     """The learning rate over the stage: kind, warmup_steps, warmup_start, milestones, gamma, final."""
     accumulate: int
-    """Equal parts that a batch is computed in, one after the other; saves memory."""
+    """Parts that a batch is computed in, one after the other; saves memory."""
     clip_norm: float | None
     """Largest norm of the whole gradient, or null."""
     clip_value: float | None
@@ -62,6 +62,7 @@ class TrainOptions:
         devices: processes on each machine, one a device.
         nodes: machines.
         strategy: how several processes share the work: ``auto`` or ``ddp``, a copy of the system on each device.
+        sync_norm: whether batch norms that live see the batch of all processes instead of their own share of it.
         workers: processes that load images, or None for a number that suits the cores.
         resume: go on with an interrupted run from its last checkpoint, exactly.
         from_previous: with ``resume``: go on from the checkpoint before the last, which is damaged.
@@ -86,6 +87,7 @@ class TrainOptions:
     devices: int = 1
     nodes: int = 1
     strategy: str = "auto"
+    sync_norm: bool = True
     workers: int | None = None
     resume: bool = False
     from_previous: bool = False
@@ -160,12 +162,12 @@ def _settle(stage: GradientStage, options: TrainOptions, epoch_scale: float) -> 
     return replace(stage, **{f.name: getattr(changed, f.name) for f in fields(changed)})
 
 
-def require_equal_parts(stage: GradientStage, processes: int) -> None:
-    """Raise ``ConfigError`` unless a batch divides into equal parts over devices and accumulation."""
+def require_enough_images(stage: GradientStage, processes: int) -> None:
+    """Raise ``ConfigError`` unless a batch has an image for every part of it, over processes and accumulation."""
     parts = processes * stage.accumulate
-    if stage.batch_size % parts:
+    if stage.batch_size < parts:
         raise ConfigError(
-            f"a batch of {stage.batch_size} does not divide into {parts} equal parts "
+            f"a batch of {stage.batch_size} has fewer images than parts: {parts} "
             f"({processes} processes, accumulate {stage.accumulate})",
-            cure=f"choose a --batch that is a multiple of {parts}",
+            cure=f"choose a --batch of at least {parts}, or fewer devices",
         )

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from sightline.contract import FitStage, GradientStage, NeuralSystem, Recipe, Stage
 from sightline.errors import DataError
+from sightline.layers.sync_norm import synchronised_norms
 from sightline.model_file import require_fit
 from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
@@ -23,7 +26,7 @@ from sightline.training.history import Row
 from sightline.training.job import Job, Timer, TrainData
 from sightline.training.loader import Loading, Sampling, sensible_workers
 from sightline.training.loop import Learner, follow_gradients
-from sightline.training.options import TrainOptions, require_equal_parts, settle
+from sightline.training.options import TrainOptions, require_enough_images, settle
 from sightline.training.pace import Pace, StepPace, TimePace
 from sightline.training.progress import Progress, SilentProgress
 from sightline.training.rehearsal import rehearse
@@ -103,7 +106,7 @@ def train(
     fabric, devices = start_fabric(options)
     for stage in stages:
         if isinstance(stage, GradientStage):
-            require_equal_parts(stage, fabric.world_size)
+            require_enough_images(stage, fabric.world_size)
     described = _description(system, stages, data, options)
     run.record("training", described | _extensions(peek_state(run.last)), free=_FREE_ON_RESUME)
     checkpoint = _read(run, system) if options.goes_on else Checkpoint(TrainState(), {})
@@ -113,7 +116,11 @@ def train(
     # Weights that change have scores of their own: a temperature is fitted to them when they are done.
     system.temperature = 1.0
     system.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with progress if fabric.is_global_zero else SilentProgress() as shown, StopRequest() as stop:
+    with (
+        progress if fabric.is_global_zero else SilentProgress() as shown,
+        StopRequest() as stop,
+        _norms(system, options, fabric),
+    ):
         loading, held = _load(data.train, system, options, partial(shown.working, "decoding the training split"))
         val, val_held = (None, "none: the last weights count as the best")
         if data.val:
@@ -139,6 +146,12 @@ def _begin_extension(job: Job, checkpoint: Checkpoint, epochs: float) -> None:
     job.log("the learning rate starts anew with its warm-up, a warm restart (Loshchilov and Hutter 2017)")
     job.fabric.barrier()  # every process has read the checkpoint that is replaced now
     job.save(checkpoint.state, **{part: tensors for part, tensors in checkpoint.tensors.items() if part != "model"})
+
+
+def _norms(system: NeuralSystem[Any, Any], options: TrainOptions, fabric: Fabric) -> AbstractContextManager[object]:
+    """Live batch norms see the batch of all processes, where there are several and the options do not forbid it."""
+    system.train()
+    return synchronised_norms(system) if fabric.world_size > 1 and options.sync_norm else nullcontext()
 
 
 def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> TrainResult:
@@ -186,9 +199,10 @@ def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState:
     job.progress.working(f"fitting {stage.name}")
     stage.fit(job.system, job.train.samples, job.options.seed)
     state = replace(state, step=1)
+    metrics = job.measure(job.system)
     if job.leads:
         row: Row = {"stage": stage.name, "epoch": 1, "step": 1, "seconds": round(job.timer.seconds(), 3)}
-        state = job.judge(state, job.system, row, {})
+        state = job.keep(state, job.system, row, losses={}, metrics=metrics)
     return job.agreed(state)
 
 

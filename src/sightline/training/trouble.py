@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sightline.contract import NeuralSystem
 from sightline.errors import ModelFileError, SightlineError
+from sightline.layers.sync_norm import SyncBatchNorm2d
 from sightline.model_file import load_weights, write_model
 from sightline.structures import ImageBatch, Target
 from sightline.training.causes import Cause, Evidence, find_causes
@@ -201,6 +202,7 @@ def _described(part: TrainBatch) -> dict[str, Any]:
         "sizes": images.sizes,
         "original_sizes": images.original_sizes,
         "offsets": images.offsets,
+        "seeds": images.seeds,
         "target_sizes": [target.size for target in part.targets],
     }
 
@@ -223,9 +225,10 @@ def _part(tensors: Mapping[str, Tensor], index: int, described: Mapping[str, Any
     for place, size in enumerate(described["target_sizes"]):
         values = {name: tensors.get(f"{index}.{place}.{name}") for name in _OBJECT_TENSORS}
         targets.append(Target(size=tuple(size), **values))  # type: ignore[arg-type]  # boxes and labels are always there
-    return TrainBatch(ImageBatch(pixels, **sizes), tuple(targets), tuple(described["names"]))
+    images = ImageBatch(pixels, **sizes, seeds=tuple(described["seeds"]))
+    return TrainBatch(images, tuple(targets), tuple(described["names"]))
 
 
 def synchronised(system: nn.Module) -> bool:
     """Whether a forward pass waits for the other processes: batch norms over all devices."""
-    return any(isinstance(module, nn.SyncBatchNorm) for module in system.modules())
+    return any(isinstance(module, SyncBatchNorm2d) for module in system.modules())

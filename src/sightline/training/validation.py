@@ -8,15 +8,15 @@ import torch
 from lightning_fabric import Fabric
 
 from sightline.contract import NeuralSystem, System
+from sightline.processes import ALONE, Processes
 from sightline.structures import Sample
 from sightline.training.loader import Loading
 from sightline.training.memory import Load, answering_for_memory, smaller_images
 
-Evaluate = Callable[[System[Any], Sequence[Sample]], Mapping[str, float]]
+Evaluate = Callable[[System[Any], Sequence[Sample], Processes], Mapping[str, float]]
 """Metrics of a system on samples, such as {"AP": 0.4, "AP50": 0.6}; "best" means the highest value of the
-first, the later of two equals."""
-
-_SEED = 0
+first, the later of two equals. All processes call it with the same system and share out the samples; what it gives in
+the first one counts."""
 
 
 def validation_losses(
@@ -25,32 +25,37 @@ def validation_losses(
     loading: Loading,
     batch_size: int,
     fabric: Fabric,
+    processes: Processes = ALONE,
     tell: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Each named loss of the whole split, its total over its count: no gradients, evaluation mode, the same draws.
 
-    ``tell`` is called with images done and images in all.
+    Several processes share out the batches and give the same numbers as one; empty in all but the first. ``tell`` is
+    called with about how many images are done, and images in all.
     """
-    sums: dict[str, tuple[float, float]] = {}
+    found: list[tuple[str, float, float]] = []
     cure = f"start again with {smaller_images(system.preparation)}"
     was_training = system.training
     system.eval()
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.no_grad(), fabric.autocast():
-        torch.manual_seed(_SEED)
-        images = 0
-        for loaded in loading.validation_batches(batch_size):
+        for number, loaded in loading.validation_batches(batch_size, processes):
+            torch.manual_seed(number)
             batch = loaded.to(fabric.device)
-            images += len(batch)
             with answering_for_memory("validation", Load.of(batch), cure):
                 losses = getattr(system, loss)(batch.images, batch.targets)
-            for name, term in losses.items():
-                total, count = sums.get(name, (0.0, 0.0))
-                sums[name] = total + float(term.total), count + float(term.count)
+            found += [(name, float(term.total), float(term.count)) for name, term in losses.items()]
             if tell is not None:
-                tell(images, len(loading.samples))
+                tell(min((number + 1) * batch_size, len(loading.samples)), len(loading.samples))
     system.train(was_training)
-    return {name: total / (count or 1.0) for name, (total, count) in sums.items()}
+    gathered = [row for rows in processes.gathered(found) for row in rows]
+    return {name: _mean(gathered, name) for name in dict.fromkeys(row[0] for row in gathered)}
+
+
+def _mean(rows: Sequence[tuple[str, float, float]], name: str) -> float:
+    """Total over count; ``fsum`` gives the same for every order."""
+    total = math.fsum(row[1] for row in rows if row[0] == name)
+    return total / (math.fsum(row[2] for row in rows if row[0] == name) or 1.0)
 
 
 def score_of(metrics: Mapping[str, float], losses: Mapping[str, float]) -> float | None:
