@@ -1,12 +1,13 @@
 import math
 
+import hotcoco
 import numpy as np
 import pytest
 import tide_slow
 from splits_fabricated import found_from, split_from, truth_from
 
 from sightline.evaluation.coco import coco_evaluate
-from sightline.evaluation.columns import detections_of, targets_of
+from sightline.evaluation.columns import detections_of, targets_of, xywh
 from sightline.evaluation.errors import KINDS, classify, errors_of
 from sightline.structures import Classes
 
@@ -56,6 +57,31 @@ def test_ap50_as_it_is_is_cocos(seed):
     ours = errors_of(truth, found, NAMES)
     assert ours.overall.ap50 == pytest.approx(result.ap50, abs=1e-10)
     assert [s.ap50 for s in ours.by_class] == pytest.approx([c.ap50 for c in result.per_class], abs=1e-10, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_and_costs_are_hotcocos_where_its_rules_are_the_papers(seed):
+    # Not of classification and localisation, where hotcoco, as TIDE's toolbox, lets claims of both kinds compete.
+    truth, found = split_from(seed, images=15, ties=False, crowds=False)
+    dataset = hotcoco.COCO.from_arrays(
+        [{"id": image, "width": 400, "height": 400} for image in range(truth.count)],
+        [{"id": label + 1, "name": name} for label, name in enumerate(NAMES)],
+        truth.images,
+        truth.labels + 1,
+        xywh(truth),
+        area=truth.areas,
+        iscrowd=truth.ignore,
+    )
+    rows = np.column_stack([found.images, xywh(found), found.scores, found.labels + 1])
+    evaluator = hotcoco.COCOeval(dataset, dataset.load_res(rows), "bbox")
+    evaluator.evaluate()
+    theirs, ours = evaluator.tide_errors(), errors_of(truth, found, NAMES).overall
+    names = dict(zip(("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"), KINDS, strict=True))
+    assert {names[name]: count for name, count in theirs["counts"].items()} == ours.counts
+    for name in ("Both", "Dupe", "Bkg", "Miss"):
+        assert ours.costs[names[name]] == pytest.approx(theirs["delta_ap"][name], abs=1e-9)
+    assert ours.false_positive_cost == pytest.approx(theirs["delta_ap"]["FP"], abs=1e-9)
+    assert ours.false_negative_cost == pytest.approx(theirs["delta_ap"]["FN"], abs=1e-9)
 
 
 def test_one_error_of_each_kind():
