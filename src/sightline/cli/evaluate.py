@@ -4,13 +4,19 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sightline.cli import options
 from sightline.cli.output import counter, show_findings, show_json
 from sightline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sightline.cli.against import Rival
+    from sightline.data.dataset import Dataset
+    from sightline.evaluation.bootstrap import Comparison
+    from sightline.evaluation.evaluation import Evaluation
 
 
 def evaluate_command(
@@ -54,6 +60,18 @@ def evaluate_command(
             help="Of keypoints in --predictions: the spread of each, or one for all. Default: COCO's 17, else 0.05.",
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OTHER",
+            help="Compare with another model file, run folder or results file (.json) on the same images: the "
+            "difference of AP with a 95% interval, by paired bootstrap over images.",
+        ),
+    ] = None,
+    resamples: Annotated[
+        int | None, typer.Option(metavar="N", help="Of --against: how often images are drawn. Default: 1000.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of --against: of the drawing. Default: 0.")] = None,
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     device: options.Device = "auto",
@@ -64,27 +82,38 @@ def evaluate_command(
     as_json: options.Json = False,
 ) -> None:
     """Judge a trained model, or results of any detector, on labelled images, as COCO and Pascal VOC do."""
+    if against is None:
+        _refuse({"--resamples": resamples, "--seed": seed}, "one model alone")
+    rival = _rival(against, resamples, seed, imgsz, batch, workers, device, precision)
     if predictions is not None:
         from sightline.cli.evaluate_results import evaluate_results
 
-        _refuse({"MODEL": model, "--imgsz": imgsz, "--batch": batch, "--workers": workers}, "--predictions")
-        usual = {
-            "--device": (device, "auto"),
-            "--precision": (precision, "fp32"),
-            "--on-bad-image": (on_bad_image, "raise"),
-        }
-        _refuse(
-            {name: value if value != default else None for name, (value, default) in usual.items()}, "--predictions"
-        )
+        _refuse({"MODEL": model}, "--predictions")
+        _refuse({"--on-bad-image": on_bad_image if on_bad_image != "raise" else None}, "--predictions")
+        if rival is None or rival.is_results:
+            _refuse({"--imgsz": imgsz, "--batch": batch, "--workers": workers}, "--predictions")
+            usual = {"--device": (device, "auto"), "--precision": (precision, "fp32")}
+            _refuse(
+                {name: value if value != default else None for name, (value, default) in usual.items()},
+                "--predictions",
+            )
         evaluate_results(
-            predictions, data, split, task=task, sigmas=sigmas, protocols=protocol, out=out, as_json=as_json
+            predictions,
+            data,
+            split,
+            task=task,
+            sigmas=sigmas,
+            protocols=protocol,
+            rival=rival,
+            out=out,
+            as_json=as_json,
         )
         return
     if model is None:
         raise ConfigError("what is to be judged is not said", cure="give a MODEL, or results with --predictions")
     _refuse({"--task": task, "--sigmas": sigmas}, "a MODEL, which says by itself what it finds")
     from sightline.cli.datasets import find_data
-    from sightline.cli.opening import describe_model, open_model
+    from sightline.cli.opening import calibration_of, describe_model, open_model
     from sightline.cli.session import show_judgement
     from sightline.data.bad_images import on_bad_image as bad_image_policy
     from sightline.data.dataset import open_dataset
@@ -95,6 +124,10 @@ def evaluate_command(
 
     chosen = choose_protocols(protocol)
     system = resized(open_model(model), imgsz)
+    if rival is not None:
+        from sightline.cli.against import require_usable
+
+        require_usable(rival, system.classes)
     opened = open_dataset(find_data(data), split, classes=system.classes)
     with counter("looking at images") as looked:
         opened = screened(opened, bad_image_policy(on_bad_image), looked)
@@ -110,7 +143,12 @@ def evaluate_command(
                 workers=1 if workers is None else workers,
                 progress=progress,
             )
-        judgement = replace(judgement, evaluation=replace(judgement.evaluation, protocols=chosen))
+        judgement = replace(
+            judgement,
+            evaluation=replace(judgement.evaluation, protocols=chosen),
+            calibration=calibration_of(model),
+            comparison=None if rival is None else _comparison(judgement.evaluation, model, rival, opened),
+        )
         if folder is not None:
             config = describe_model(model, system)
             write_judgement(folder, judgement, title=f"{system.name} on {opened.name}", config=config)
@@ -120,6 +158,42 @@ def evaluate_command(
     show_judgement(judgement)
     if out is not None:
         print(f"written to {out}")
+
+
+def _rival(
+    against: str | None,
+    resamples: int | None,
+    seed: int | None,
+    imgsz: int | None,
+    batch: int | None,
+    workers: int | None,
+    device: str,
+    precision: str,
+) -> "Rival | None":
+    if against is None:
+        return None
+    from sightline.cli.against import Rival
+
+    return Rival(
+        against,
+        resamples,
+        seed,
+        imgsz,
+        4 if batch is None else batch,
+        1 if workers is None else workers,
+        device,
+        precision,
+    )
+
+
+def _comparison(evaluation: "Evaluation", name: str, rival: "Rival", images: "Dataset") -> "Comparison":
+    from sightline.cli.against import compared, found_by_model, found_in_results, split_of
+
+    if rival.is_results:
+        found = found_in_results(rival, split_of(evaluation, images))
+    else:
+        found = found_by_model(rival, images, evaluation)
+    return compared(evaluation, name, rival, found)
 
 
 def _refuse(given: Mapping[str, object], other: str) -> None:

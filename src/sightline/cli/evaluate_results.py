@@ -4,11 +4,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from sightline.cli.against import Rival, compared, found_by_model, found_in_results, require_boxes, require_usable
 from sightline.cli.datasets import find_data
-from sightline.cli.error_tables import show_errors
+from sightline.cli.error_tables import show_comparison, show_errors
 from sightline.cli.judgement import show_evaluation
 from sightline.cli.output import counted, show_findings, show_json
 from sightline.errors import ConfigError, DataError
+from sightline.evaluation.bootstrap import Comparison
 from sightline.evaluation.columns import Kind
 from sightline.evaluation.evaluation import Evaluation, judge_columns
 from sightline.evaluation.protocols import choose_protocols
@@ -27,6 +29,7 @@ def evaluate_results(
     task: str | None,
     sigmas: str | None,
     protocols: list[str] | None,
+    rival: Rival | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -39,6 +42,7 @@ def evaluate_results(
         task: what to judge; None for what the file holds.
         sigmas: spreads of the keypoints, with commas between them; one stands for all.
         protocols: names of protocols.
+        rival: what is judged against, or None.
         out: the folder to make; None writes nothing.
         as_json: whether a machine reads the output.
 
@@ -47,8 +51,12 @@ def evaluate_results(
         DataError: results or annotations that cannot be used.
     """
     kind = _kind(predictions, task)
+    if rival is not None:
+        require_boxes(kind)
     chosen = choose_protocols(protocols, kind)
     truth = open_truth(find_data(data), split, kind)
+    if rival is not None:
+        require_usable(rival, truth.classes)
     spread = _sigmas(sigmas, kind, truth)
     show_findings(truth.findings, truth.split)
     results = read_results(predictions, truth, kind)
@@ -58,17 +66,21 @@ def evaluate_results(
     evaluation = judge_columns(
         truth.truth, results.found, truth.classes, truth.image_ids, kind=kind, sigmas=spread, protocols=chosen
     )
+    comparison = None if rival is None else _comparison(evaluation, predictions, rival, truth)
     if out is not None:
-        _write(out, evaluation, truth, predictions, remarks)
+        _write(out, evaluation, truth, predictions, remarks, comparison)
     if as_json:
         place = {"data": truth.name, "split": truth.split, "note": None, "predictions": str(predictions)}
         told = {"images_without_results": results.without, "out": None if out is None else str(out)}
-        show_json({**place, **evaluation.to_dict(), "temperature": None, "cost": None, **told})
+        against = {} if comparison is None else {"comparison": comparison.to_dict()}
+        show_json({**place, **evaluation.to_dict(), "temperature": None, "cost": None, **against, **told})
         return
     title = f"{predictions.name} on {truth.name}, split {truth.split}, {len(truth)} images"
     show_evaluation(evaluation, title)
     if kind == "boxes":
         show_errors(evaluation)
+    if comparison is not None:
+        show_comparison(comparison)
     if out is not None:
         print(f"written to {out}")
 
@@ -117,14 +129,30 @@ def _remarks(results: Results, truth: TruthOfSplit, predictions: Path) -> tuple[
     return (line, *results.notes)
 
 
-def _write(out: Path, evaluation: Evaluation, truth: TruthOfSplit, predictions: Path, remarks: tuple[str, ...]) -> None:
+def _comparison(evaluation: Evaluation, predictions: Path, rival: Rival, truth: TruthOfSplit) -> Comparison:
+    if not rival.is_results:
+        from sightline.data.dataset import open_dataset
+
+        images = open_dataset(truth.path, truth.split, classes=truth.classes)
+        return compared(evaluation, str(predictions), rival, found_by_model(rival, images, evaluation))
+    return compared(evaluation, str(predictions), rival, found_in_results(rival, truth))
+
+
+def _write(
+    out: Path,
+    evaluation: Evaluation,
+    truth: TruthOfSplit,
+    predictions: Path,
+    remarks: tuple[str, ...],
+    comparison: Comparison | None,
+) -> None:
     from sightline.judging import Judgement, write_judgement
     from sightline.workflow import new_folder
 
     pictures, missing = _pictures(truth)
     note = "; ".join([*remarks, *([missing] if missing else [])])
     with new_folder(out) as folder:
-        judgement = Judgement(evaluation, None, truth, note, pictures=pictures)
+        judgement = Judgement(evaluation, None, truth, note, comparison=comparison, pictures=pictures)
         config = {"predictions": str(predictions), "judged": evaluation.result.kind}
         write_judgement(folder, judgement, title=f"{predictions.name} on {truth.name}", config=config)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sightline.config import to_dict
 from sightline.contract import NeuralSystem, System
-from sightline.model_file import read_header
+from sightline.model_file import Calibration, read_header
 from sightline.zoo import create, load, model_path
 
 OFFICIAL = "coco"
@@ -18,6 +18,11 @@ def open_model(text: str) -> System[Any]:
         ModelFileError: there is none, or it cannot be read or downloaded.
     """
     return create("faster_rcnn", weights=OFFICIAL) if text == OFFICIAL else load(text)
+
+
+def calibration_of(text: str) -> Calibration | None:
+    """Where the temperature of the model that a word means comes from; None where nobody fitted one."""
+    return None if text == OFFICIAL else read_header(model_path(text)).calibration
 
 
 def describe_model(text: str, system: System[Any]) -> dict[str, object]:

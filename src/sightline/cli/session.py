@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from sightline.cli.error_tables import show_errors
+from sightline.cli.error_tables import show_comparison, show_errors
 from sightline.cli.judgement import show_evaluation
 from sightline.cli.output import findings_lines, show_json
 from sightline.config import parse_assignments
@@ -165,6 +165,8 @@ def show_judgement(judgement: Judgement) -> None:
     note = f" ({judgement.note})" if judgement.note else ""
     show_evaluation(evaluation, f"{data.name}, split {data.split}, {len(data)} images{note}")
     show_errors(evaluation)
+    if judgement.comparison is not None:
+        show_comparison(judgement.comparison)
     if judgement.cost is not None:
         print(_cost_line(judgement.cost))
 

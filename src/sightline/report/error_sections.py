@@ -154,7 +154,7 @@ def calibration_section(evaluation: Evaluation, calibration: Calibration | None)
     text = (
         f"<p>Expected calibration error <b>{after.ece:.3f}</b>{earlier} over {after.detections:,} detections in "
         f"{len(after.counts)} bins of equal width (Guo et al. 2017); Brier score {after.brier:.3f}, negative "
-        f"log-likelihood {after.nll:.3f}. A detection is right if it found an object at IoU 0.5.</p>\n"
+        f"log-likelihood {after.nll:.3f}. A detection is right if it found an object at an overlap of 0.5.</p>\n"
     )
     return _beside(reliability_plot(after, before), text + _temperature(calibration))
 
