@@ -104,4 +104,6 @@ def train_command(
         start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)
         splits = Splits(train_split, val_split, test_split)
         policy = bad_image_policy(on_bad_image)
-        run_training(start, find_data(data), splits, training, progress, out=out, as_json=as_json, on_bad_image=policy)
+        run_training(
+            start, find_data(data, progress), splits, training, progress, out=out, as_json=as_json, on_bad_image=policy
+        )

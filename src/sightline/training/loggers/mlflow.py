@@ -119,4 +119,5 @@ def _client(place: Path) -> Any:
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what fails is raised, and said once
     return MlflowClient(f"sqlite:///{place.resolve()}")
