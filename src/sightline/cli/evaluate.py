@@ -86,7 +86,7 @@ def evaluate_command(
         _refuse({"--resamples": resamples, "--seed": seed}, "one model alone")
     rival = _rival(against, resamples, seed, imgsz, batch, workers, device, precision)
     if predictions is not None:
-        from sightline.cli.evaluate_results import evaluate_results
+        from sightline.cli.evaluate_results import Rules, evaluate_results
 
         _refuse({"MODEL": model}, "--predictions")
         _refuse({"--on-bad-image": on_bad_image if on_bad_image != "raise" else None}, "--predictions")
@@ -97,17 +97,8 @@ def evaluate_command(
                 {name: value if value != default else None for name, (value, default) in usual.items()},
                 "--predictions",
             )
-        evaluate_results(
-            predictions,
-            data,
-            split,
-            task=task,
-            sigmas=sigmas,
-            protocols=protocol,
-            rival=rival,
-            out=out,
-            as_json=as_json,
-        )
+        rules = Rules(task, sigmas, protocol)
+        evaluate_results(predictions, data, split, rules=rules, rival=rival, out=out, as_json=as_json)
         return
     if model is None:
         raise ConfigError("what is to be judged is not said", cure="give a MODEL, or results with --predictions")

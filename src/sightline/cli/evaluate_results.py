@@ -1,6 +1,7 @@
 """``sightline evaluate --predictions``: anybody's results, judged without a model; only a report imports torch."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -21,14 +22,27 @@ if TYPE_CHECKING:
     from sightline.data.dataset import Dataset
 
 
+@dataclass(frozen=True)
+class Rules:
+    """By what results are judged, as it was typed.
+
+    Args:
+        task: what to judge; None for what the file holds.
+        sigmas: spreads of the keypoints, with commas between them; one stands for all.
+        protocols: names of protocols.
+    """
+
+    task: str | None = None
+    sigmas: str | None = None
+    protocols: list[str] | None = None
+
+
 def evaluate_results(
     predictions: Path,
     data: str,
     split: str,
     *,
-    task: str | None,
-    sigmas: str | None,
-    protocols: list[str] | None,
+    rules: Rules,
     rival: Rival | None,
     out: Path | None,
     as_json: bool,
@@ -39,9 +53,7 @@ def evaluate_results(
         predictions: the results file.
         data: the word DATA of the command.
         split: the name of the split.
-        task: what to judge; None for what the file holds.
-        sigmas: spreads of the keypoints, with commas between them; one stands for all.
-        protocols: names of protocols.
+        rules: by what they are judged.
         rival: what is judged against, or None.
         out: the folder to make; None writes nothing.
         as_json: whether a machine reads the output.
@@ -50,14 +62,14 @@ def evaluate_results(
         ConfigError: options that do not fit.
         DataError: results or annotations that cannot be used.
     """
-    kind = _kind(predictions, task)
+    kind = _kind(predictions, rules.task)
     if rival is not None:
         require_boxes(kind)
-    chosen = choose_protocols(protocols, kind)
+    chosen = choose_protocols(rules.protocols, kind)
     truth = open_truth(find_data(data), split, kind)
     if rival is not None:
         require_usable(rival, truth.classes)
-    spread = _sigmas(sigmas, kind, truth)
+    spread = _sigmas(rules.sigmas, kind, truth)
     show_findings(truth.findings, truth.split)
     results = read_results(predictions, truth, kind)
     remarks = _remarks(results, truth, predictions)
