@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from sightline.data.dataset import open_dataset
     from sightline.data.decode import read_image
     from sightline.evaluation.evaluate import evaluate
+    from sightline.replicates import train_seeds
     from sightline.workflow import train
     from sightline.zoo import create, load
 
-__all__ = ["__version__", "create", "evaluate", "load", "open_dataset", "read_image", "train"]
+__all__ = ["__version__", "create", "evaluate", "load", "open_dataset", "read_image", "train", "train_seeds"]
 
 _HOMES = {
     "create": "sightline.zoo",
@@ -24,6 +25,7 @@ _HOMES = {
     "open_dataset": "sightline.data.dataset",
     "read_image": "sightline.data.decode",
     "train": "sightline.workflow",
+    "train_seeds": "sightline.replicates",
 }
 
 

@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from sightline.cli.error_tables import show_comparison, show_errors
 from sightline.cli.judgement import show_evaluation
-from sightline.cli.output import findings_lines, show_json
+from sightline.cli.output import findings_lines, share, show_json, show_table
 from sightline.config import parse_assignments
+from sightline.contract import System
 from sightline.data.bad_images import OnBadImage
 from sightline.errors import ConfigError
 from sightline.evaluation.cost import Cost
 from sightline.judging import METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE, Judgement
+from sightline.replicates import SEEDS_FILE, SEEDS_REPORT, Replicates, require_seeds, train_seeds
 from sightline.training.devices import choose_accelerator
 from sightline.training.options import TrainOptions
 from sightline.training.progress import Progress
@@ -70,6 +73,17 @@ class Start:
             _add(settings, image_size_settings(config, self.image_size), "--imgsz")
         return settings
 
+    def build(self, settings: Mapping[str, object], data: SplitData, seed: int) -> System[Any]:
+        """The system of a seed, with the data's classes."""
+        return create(
+            self.model,
+            classes=data.classes,
+            settings=settings,
+            weights=self.weights,
+            backbone_weights=self.backbone_weights,
+            seed=seed,
+        )
+
 
 def run_training(
     start: Start,
@@ -96,21 +110,9 @@ def run_training(
     if out is not None:
         require_usable(out, resume=options.goes_on)
         require_way_on(out, options)
-    progress.working(f"opening {data}")
-    looked = partial(progress.working, "looking at images")
-    opened = open_splits(data, splits, on_bad_image=on_bad_image, progress=looked)
-    for split, findings in opened.findings.items():
-        for line in findings_lines(findings, split):
-            progress.log(line)
+    opened = _opened(data, splits, progress, on_bad_image)
     progress.working(f"building {start.model}")
-    system = create(
-        start.model,
-        classes=opened.classes,
-        settings=settings,
-        weights=start.weights,
-        backbone_weights=start.backbone_weights,
-        seed=options.seed,
-    )
+    system = start.build(settings, opened, options.seed)
     trained = train(system, opened, out=out, options=options, progress=progress)
     progress.stop()
     if not trained.result.finished:
@@ -118,6 +120,68 @@ def run_training(
     if trained.judgement is not None:
         show_trained(trained, trained.judgement, opened, as_json)
     return trained
+
+
+def run_seeds(
+    start: Start,
+    data: Path,
+    splits: Splits,
+    options: TrainOptions,
+    progress: Progress,
+    *,
+    seeds: int,
+    out: Path | None,
+    on_bad_image: OnBadImage = "raise",
+) -> Replicates:
+    """Open the data, train the system with several seeds, one after the other.
+
+    Raises:
+        SightlineError: whatever goes wrong.
+        typer.Exit: a run was interrupted; it is saved.
+    """
+    require_seeds(seeds, options, out)
+    settings = start.settings()
+    choose_accelerator(options)
+    opened = _opened(data, splits, progress, on_bad_image)
+    joined = train_seeds(
+        lambda seed: start.build(settings, opened, seed), opened, seeds, out=out, options=options, progress=progress
+    )
+    progress.stop()
+    if not joined.finished:
+        raise typer.Exit(INTERRUPTED)
+    return joined
+
+
+def show_seeds(joined: Replicates, as_json: bool) -> None:
+    """Mean and spread of every metric, each seed beside them, and where everything is."""
+    if as_json:
+        show_json({**joined.to_dict(), "folder": str(joined.folder)})
+        return
+    columns = ["metric", ">mean", ">std", ">min", ">max", ">n", *(f">seed {run.seed}" for run in joined.runs)]
+    rows = [
+        [
+            name,
+            *(share(value) for value in (spread.mean, spread.deviation, spread.least, spread.greatest)),
+            str(spread.count),
+            *(share(run.metrics.get(name)) for run in joined.runs),
+        ]
+        for name, spread in joined.metrics.items()
+    ]
+    show_table(columns, rows, title=f"{joined.place}; std is the sample standard deviation over the seeds")
+    for name, place in (("runs", joined.folder), ("numbers", joined.folder / SEEDS_FILE)):
+        print(f"{name + ':':<13}{place}")
+    print(f"{'report:':<13}{joined.folder / SEEDS_REPORT}")
+
+
+def _opened(data: Path, splits: Splits, progress: Progress, on_bad_image: OnBadImage) -> SplitData:
+    """The splits, with what was dropped or repaired said."""
+    progress.working(f"opening {data}")
+    looked = partial(progress.working, "looking at images")
+    opened = open_splits(data, splits, on_bad_image=on_bad_image, progress=looked)
+    for split, findings in opened.findings.items():
+        for line in findings_lines(findings, split):
+            progress.log(line)
+    return opened
 
 
 def start_of_extension(start: Start, out: Path | None, options: TrainOptions) -> Start:

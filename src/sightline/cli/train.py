@@ -42,6 +42,9 @@ def train_command(
         ),
     ] = None,
     seed: options.Seed = 0,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Train N seeds from --seed on; report mean and spread.")
+    ] = None,
     device: options.Device = "auto",
     devices: Annotated[int, typer.Option(metavar="N", help="Devices on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(metavar="N", help="Machines.")] = 1,
@@ -73,7 +76,7 @@ def train_command(
     with progress_for_terminal(quiet=quiet) as progress:
         progress.working("starting")
         from sightline.cli.datasets import find_data
-        from sightline.cli.session import Start, run_training
+        from sightline.cli.session import Start, run_seeds, run_training, show_seeds
         from sightline.config import parse_assignments
         from sightline.data.bad_images import on_bad_image as bad_image_policy
         from sightline.training.options import TrainOptions
@@ -104,6 +107,8 @@ def train_command(
         start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)
         splits = Splits(train_split, val_split, test_split)
         policy = bad_image_policy(on_bad_image)
-        run_training(
-            start, find_data(data, progress), splits, training, progress, out=out, as_json=as_json, on_bad_image=policy
-        )
+        what = (start, find_data(data, progress), splits, training, progress)
+        if seeds is not None:
+            show_seeds(run_seeds(*what, seeds=seeds, out=out, on_bad_image=policy), as_json)
+            return
+        run_training(*what, out=out, as_json=as_json, on_bad_image=policy)

@@ -103,7 +103,7 @@ def render(report: ReportData) -> str:
     }
     narrow = {
         "Cost": _cost(report.cost),
-        "Configuration": fact_table(_flat(report.config)),
+        "Configuration": fact_table(flat_settings(report.config)),
         "Data": _data(report),
         "Versions": fact_table(report.versions),
     }
@@ -131,12 +131,12 @@ def _headline(report: ReportData) -> str:
     return cards(values)
 
 
-def _flat(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flat_settings(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Settings with dotted names for nested ones."""
     flat: dict[str, object] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_settings(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
     return flat

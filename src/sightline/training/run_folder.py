@@ -118,7 +118,7 @@ class RunFolder:
         new = json.loads(json.dumps(values, default=str))
         config = _read_json(file) if file.exists() else {}
         if self.resumed and section in config:
-            _require_same(config[section], new, free, file, section)
+            require_same(config[section], new, free, file, section)
         if self.lock is not None:
             with writing(file, _MAKE_ROOM):
                 write_atomically(file, json.dumps({**config, section: new}, indent=2) + "\n")
@@ -227,7 +227,16 @@ def _read_json(file: Path) -> dict[str, Any]:
         raise SightlineError(f"cannot be read ({error})", place=file, cause="it was changed by hand") from error
 
 
-def _require_same(old: object, new: object, free: Collection[str], file: Path, section: str) -> None:
+def require_same(old: object, new: object, free: Collection[str], file: Path, section: str) -> None:
+    """Raise ``ConfigError`` naming the first setting that is not as it was, except for keys that are free.
+
+    Args:
+        old: as recorded; nested mappings of JSON values.
+        new: as wanted now.
+        free: keys (``outer.inner``) that may differ.
+        file: where the old ones are recorded.
+        section: of the file.
+    """
     missing = object()
     before, now = _flat(old), _flat(new)
     for key in [*now, *(key for key in before if key not in now)]:

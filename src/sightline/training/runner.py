@@ -36,7 +36,7 @@ from sightline.training.stopping import StopRequest
 from sightline.training.validation import Evaluate
 from sightline.training.way_on import extended
 
-_FREE_ON_RESUME = (
+FREE_ON_RESUME = (
     *("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers"),
     *("options.loggers", "options.log_every", "options.save_every", "options.dry_run", "extensions"),
 )
@@ -108,7 +108,7 @@ def train(
         if isinstance(stage, GradientStage):
             require_enough_images(stage, fabric.world_size)
     described = _description(system, stages, data, options)
-    run.record("training", described | _extensions(peek_state(run.last)), free=_FREE_ON_RESUME)
+    run.record("training", described | _extensions(peek_state(run.last)), free=FREE_ON_RESUME)
     checkpoint = _read(run, system) if options.goes_on else Checkpoint(TrainState(), {})
     if options.extend is not None:
         checkpoint = extended(checkpoint, stages, options.extend, run.path)
@@ -136,7 +136,7 @@ def train(
             job.log(line)
         if options.extend is not None:
             _begin_extension(job, checkpoint, options.extend)
-            run.record("training", described | _extensions(checkpoint.state), free=_FREE_ON_RESUME)
+            run.record("training", described | _extensions(checkpoint.state), free=FREE_ON_RESUME)
         return replace(_run_stages(job, stages, checkpoint), warnings=data_check.warnings)
 
 

@@ -44,7 +44,7 @@ def require_way_on(folder: Path, options: TrainOptions) -> None:
         return
     if options.extend is not None and not state.finished:
         raise _unfinished(folder)
-    if options.resume and state.finished and _judged_rows(folder) == state.rows:
+    if options.resume and is_finished(folder):
         raise ConfigError(
             "the run is finished, there is nothing to resume",
             place=folder,
@@ -52,6 +52,12 @@ def require_way_on(folder: Path, options: TrainOptions) -> None:
             cure="train it for more epochs with --extend N instead, or begin a new run from it with --weights and "
             "another --out",
         )
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in a folder is trained and judged to its end."""
+    state = peek_state(folder / "last") if has_checkpoint(folder / "last") else None
+    return state is not None and state.finished and _judged_rows(folder) == state.rows
 
 
 def extended(checkpoint: Checkpoint, stages: Sequence[Stage], epochs: float, folder: Path) -> Checkpoint:
