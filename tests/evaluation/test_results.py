@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from pycocotools import mask as reference_masks
-from results_fabricated import make_set, right_rows, write
+from results_fabricated import annotations, make_set, right_rows, write
 
 from sightline.errors import DataError
 from sightline.evaluation import results as results_module
@@ -43,7 +43,7 @@ def test_rows_come_best_first_and_in_the_order_of_the_file(labelled, tmp_path):
 
 
 @pytest.mark.parametrize("indent", [None, 2])
-@pytest.mark.parametrize("window", [1, 7, 100, 300, 1 << 20])
+@pytest.mark.parametrize("window", [1, 7, 100, 300, 1 << 18])
 def test_a_file_is_the_same_in_portions_of_any_size(labelled, tmp_path, monkeypatch, window, indent):
     monkeypatch.setattr(results_module, "WINDOW", window)
     rows = right_rows(remark="}, {", parts=[{"a": 1}, {"b": [{}, {}]}])
@@ -137,6 +137,19 @@ def test_what_is_written_is_read_again(labelled, tmp_path):
     again, _ = judged(labelled, tmp_path / "again.json", "masks")
     np.testing.assert_array_equal(again.found.boxes, results.found.boxes)
     assert again.found.segmentations == results.found.segmentations
+
+
+@pytest.mark.parametrize("ids", [range(4), [2**40, -7, 0, 12], [10**7, 3, 2, 1]])
+def test_ids_of_any_span_are_found(tmp_path, ids):
+    folder, ids = tmp_path / "set.json", list(ids)
+    write(folder, annotations(ids))
+    path = write(tmp_path / "r.json", right_rows(ids))
+    results, evaluation = judged(folder, path)
+    assert (results.found.images.tolist(), evaluation.result.ap) == ([0, 0, 1, 1, 2, 2, 3, 3], pytest.approx(1.0))
+    for number in (ids[0] + 1000, min(ids) - 1, max(ids) + 1, -(2**62)):
+        write(path, [*right_rows(ids), {**right_rows(ids)[0], "image_id": number}])
+        with pytest.raises(DataError, match=f"row 8: there is no image with the id {number}"):
+            judged(folder, path)
 
 
 def test_boxes_that_look_like_corners_are_told(labelled, tmp_path):

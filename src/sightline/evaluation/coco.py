@@ -203,10 +203,7 @@ def evaluate_columns(
     return CocoResult(
         kind,
         dict(zip(METRIC_NAMES[kind], stats, strict=True)),
-        per_class=tuple(
-            _class_result(arrays, label, name, int(objects[label]), int(counts[label]))
-            for label, name in enumerate(classes.names)
-        ),
+        per_class=_class_results(arrays, classes, objects.tolist(), counts.tolist()),
         curves=tuple(_curve(arrays, label, name) for label, name in enumerate(classes.names)),
         protocol=_protocol(kind, spread),
         sigmas=spread or (),
@@ -285,7 +282,8 @@ def _regions_for_evaluator(
         iscrowd=truth.ignore,
         segmentation=true_masks,
     )
-    rows = np.column_stack([order[found.images], xywh(found), found.scores, found.labels + 1])
+    rows = np.empty((len(found), 7))
+    rows[:, 0], rows[:, 1:5], rows[:, 5], rows[:, 6] = order[found.images], xywh(found), found.scores, found.labels + 1
     results = dataset.load_res(rows, segmentation=masks)
     if masks:
         results.update_anns(ids=np.arange(1, len(found) + 1), area=run_lengths.area(masks).astype(float))
@@ -349,17 +347,17 @@ def _nan_if_undefined(value: float) -> float:
     return math.nan if value < 0 else value
 
 
-def _mean(values: Floats) -> float:
-    """Mean over what is defined; NaN if nothing is."""
-    values = values[values > -1]
-    return float(values.mean()) if values.size else math.nan
-
-
-def _class_result(arrays: dict[str, Floats], label: int, name: str, objects: int, detections: int) -> ClassResult:
-    precision = arrays["precision"][:, :, label, _ALL_SIZES, _MOST_DETECTIONS]
-    recall = arrays["recall"][:, label, _ALL_SIZES, _MOST_DETECTIONS]
-    ap, ap50, ap75 = (_mean(values) for values in (precision, precision[_IOU_50], precision[_IOU_75]))
-    return ClassResult(name, ap, ap50, ap75, _mean(recall), objects, detections)
+def _class_results(
+    arrays: dict[str, Floats], classes: Classes, objects: list[int], detections: list[int]
+) -> tuple[ClassResult, ...]:
+    """All classes; a class is undefined at all overlaps and recalls or at none."""
+    precision = arrays["precision"][:, :, :, _ALL_SIZES, _MOST_DETECTIONS]
+    recall = arrays["recall"][:, :, _ALL_SIZES, _MOST_DETECTIONS]
+    averages = precision.mean(axis=1)
+    columns = (averages.mean(axis=0), averages[_IOU_50], averages[_IOU_75], recall.mean(axis=0))
+    ap, ap50, ap75, ar = ([_nan_if_undefined(value) for value in column.tolist()] for column in columns)
+    rows = zip(classes.names, ap, ap50, ap75, ar, objects, detections, strict=True)
+    return tuple(ClassResult(*row) for row in rows)
 
 
 def _curve(arrays: dict[str, Floats], label: int, name: str) -> Curve:
