@@ -50,9 +50,11 @@ def average_precision(group: Ints, correct: Bools, objects: Ints) -> Floats:
     Returns:
         (G,) in 0..1; NaN where there is nothing to find.
     """
-    order = np.argsort(group, kind="stable")
+    # Numbers of 16 bits are sorted by their digits, ten times as fast.
+    small = np.uint16 if len(objects) < 2**16 else np.int64
+    order = np.argsort(group.astype(small), kind="stable")
     group, correct = group[order], correct[order]
-    start = np.searchsorted(group, group)
+    start = np.searchsorted(group, np.arange(len(objects)))[group]
     counted = np.arange(1, len(group) + 1) - start
     right = np.cumsum(correct)
     right = right - np.append(0, right)[start]

@@ -21,7 +21,7 @@ import numpy as np
 
 from sightline.evaluation.average_precision import average_precision, mean_of_defined
 from sightline.evaluation.coco import none_if_nan
-from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth
+from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth, xywh
 from sightline.evaluation.matching import match_columns
 from sightline.evaluation.overlaps import pairs_in_images
 
@@ -196,14 +196,17 @@ def errors_of(truth: Truth, found: Found, names: Sequence[str], turns: Ints | No
     as_is = ranking.average_precisions()
     fixed = [ranking.fixed(kind).average_precisions() for kind in range(len(KINDS))]
     fixed += [ranking.without_false_positives().average_precisions(), ranking.without_misses().average_precisions()]
-    places = [np.where(classified.kind == kind)[0] for kind in range(len(KINDS) - 1)]
+    places = [np.flatnonzero(classified.kind == kind) for kind in range(len(KINDS) - 1)]
+    detection_sizes = _sizes_of(truth, found, classified)
     labels = [found.labels[rows] for rows in places] + [truth.labels[classified.missed]]
-    sizes = [_sizes_of(truth, found, classified)[rows] for rows in places] + [_size(truth.areas[classified.missed])]
+    sizes = [detection_sizes[rows] for rows in places] + [_size(truth.areas[classified.missed])]
+    of_class = [np.bincount(owners, minlength=len(names)) for owners in labels]
+    of_size = [np.bincount(owners, minlength=len(SIZES)) for owners in sizes]
 
     def summary(name: str, index: int | None, by_size: bool) -> ErrorSummary:
-        owners = sizes if by_size else labels
         objects = ranking.judged.sum(axis=1 if by_size else 0)
-        counts = [len(owner) if index is None else int((owner == index).sum()) for owner in owners]
+        table = of_size if by_size else of_class
+        counts = [int(count.sum() if index is None else count[index]) for count in table]
         ap, *after = (_chosen(part, index, by_size) for part in (as_is, *fixed))
         costs = [value - ap for value in after]
         return ErrorSummary(
@@ -236,7 +239,8 @@ def _size(areas: Floats) -> Ints:
 
 def _sizes_of(truth: Truth, found: Found, classified: Classified) -> Ints:
     """(N,) place in :data:`SIZES` of each detection: of the object that it is about, or else of its box."""
-    sizes = _size((found.boxes[:, 2:] - found.boxes[:, :2]).prod(axis=1))
+    sides = xywh(found)[:, 2:]
+    sizes = _size(sides[:, 0] * sides[:, 1])
     about = classified.object_of >= 0
     sizes[about] = _size(truth.areas[classified.object_of[about]])
     return sizes

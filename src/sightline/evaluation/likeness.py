@@ -38,7 +38,7 @@ def pair_likeness(
         ValueError: columns without the masks or keypoints that are to be compared.
     """
     if kind == "boxes":
-        areas = xywh(found)[:, 2:].prod(axis=1)[detection], xywh(truth)[:, 2:].prod(axis=1)[target]
+        areas = _area(xywh(found)[:, 2:])[detection], _area(xywh(truth)[:, 2:])[target]
         return pair_overlap(found.boxes[detection], truth.boxes[target], truth.ignore[target], areas)
     if kind == "masks":
         return _mask_overlap(truth, found, detection, target)
@@ -58,11 +58,17 @@ def pair_overlap(boxes: Floats, others: Floats, ignored: Bools, areas: tuple[Flo
         (P,) in 0..1; 0 where both have no area.
     """
     shared = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
-    intersection = np.clip(shared, 0, None).prod(axis=1)
-    own, other = areas or ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), (others[:, 2:] - others[:, :2]).prod(axis=1))
+    intersection = _area(np.maximum(shared, 0, out=shared))
+    own, other = areas or (_area(boxes[:, 2:] - boxes[:, :2]), _area(others[:, 2:] - others[:, :2]))
     union: Floats = np.where(ignored, own, own + other - intersection)
     result: Floats = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     return result
+
+
+def _area(sides: Floats) -> Floats:
+    # Several times as fast as prod(axis=1), and the same number.
+    area: Floats = sides[:, 0] * sides[:, 1]
+    return area
 
 
 def _mask_overlap(truth: Truth, found: Found, detection: Ints, target: Ints) -> Floats:

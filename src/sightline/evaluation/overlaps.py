@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sightline.evaluation.columns import Floats, Found, Ints, Truth
-from sightline.evaluation.likeness import pair_overlap
+from sightline.evaluation.likeness import pair_likeness
 
 _PAIRS_AT_ONCE = 1_000_000
 
@@ -36,4 +36,4 @@ def pairs_in_images(truth: Truth, found: Found, objects: Ints, rows: Ints) -> It
         detection = np.repeat(rows[part], count[part])
         within = np.arange(pairs) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
         target = objects[np.repeat(start[part], count[part]) + within]
-        yield detection, target, pair_overlap(found.boxes[detection], truth.boxes[target], truth.ignore[target])
+        yield detection, target, pair_likeness(truth, found, detection, target)
