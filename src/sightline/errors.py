@@ -70,3 +70,7 @@ class ExportError(SightlineError):
     """An export that failed or does not agree with the model that it came from."""
 
     exit_code = 5
+
+
+class HelperEndedError(SightlineError):
+    """A helper process of a distributed run ends; the first process tells a person why."""

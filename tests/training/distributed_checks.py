@@ -148,7 +148,7 @@ CHECKS = {"tiny": tiny_steps, "detector": detector_steps, "norms": norms, "judge
 
 def launched(devices: int) -> tuple[Fabric, Processes]:
     """Fabric on the CPU as a run has it."""
-    fabric, _ = start_fabric(TrainOptions(device="cpu", devices=devices, precision="32"))
+    fabric, *_ = start_fabric(TrainOptions(device="cpu", devices=devices, precision="32"))
     return fabric, Processes(fabric.global_rank, fabric.world_size)
 
 

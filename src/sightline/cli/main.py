@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sightline.cli import data, demo, evaluate, models, predict, train
-from sightline.errors import SightlineError
+from sightline.errors import HelperEndedError, SightlineError
 from sightline.version import __version__
 
 TRACEBACK_VARIABLE = "SIGHTLINE_TRACEBACK"
@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         ended = typer.main.get_command(app).main(arguments, prog_name="sightline", standalone_mode=False)
+    except HelperEndedError as error:
+        return error.exit_code
     except SightlineError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 
 from sightline.errors import ConfigError
 from sightline.runtime import cpu_has_bf16
+from sightline.training.launching import Helpers, meeting, start_helpers
 from sightline.training.options import TrainOptions
 
 FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -55,8 +56,8 @@ def choose_precision(options: TrainOptions, accelerator: str) -> tuple[FabricPre
     return "32-true", "no fast bfloat16 here"
 
 
-def start_fabric(options: TrainOptions) -> tuple[Fabric, str]:
-    """Fabric with its processes launched, and one line for the log on what was chosen.
+def start_fabric(options: TrainOptions) -> tuple[Fabric, str, Helpers]:
+    """Fabric with its processes launched, one line for the log on what was chosen, and the processes started here.
 
     Raises:
         ConfigError: a device, precision or strategy that this machine does not have.
@@ -75,12 +76,14 @@ def start_fabric(options: TrainOptions) -> tuple[Fabric, str]:
         raise ConfigError(
             f"devices cannot be set up: {error}", cure="check --devices, --nodes and --strategy"
         ) from error
-    fabric.launch()
+    helpers = start_helpers(options)
+    with meeting(helpers):
+        fabric.launch()
     if fabric.world_size > 1:
         # Threads of a group that is still open at exit bring the process down with an abort.
         atexit.register(_leave_group)
     where = f"{accelerator} x {fabric.world_size}" if fabric.world_size > 1 else str(fabric.device)
-    return fabric, f"device {where}, precision {precision.removesuffix('-true')} ({reason})"
+    return fabric, f"device {where}, precision {precision.removesuffix('-true')} ({reason})", helpers
 
 
 def _leave_group() -> None:

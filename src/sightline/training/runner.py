@@ -20,6 +20,7 @@ from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
 from sightline.training.cache import hold_in_memory
 from sightline.training.checkpoints import Checkpoint, peek_state, read_checkpoint
+from sightline.training.company import in_company
 from sightline.training.data_needs import check_data
 from sightline.training.devices import start_fabric
 from sightline.training.history import Row
@@ -103,41 +104,44 @@ def train(
     if len(data.train) == 0:
         raise DataError("there are no images to train on", cure="check --data and its training split")
     stages = settle(recipe, options)
-    fabric, devices = start_fabric(options)
-    for stage in stages:
-        if isinstance(stage, GradientStage):
-            require_enough_images(stage, fabric.world_size)
-    described = _description(system, stages, data, options)
-    run.record("training", described | _extensions(peek_state(run.last)), free=FREE_ON_RESUME)
-    checkpoint = _read(run, system) if options.goes_on else Checkpoint(TrainState(), {})
-    if options.extend is not None:
-        checkpoint = extended(checkpoint, stages, options.extend, run.path)
-    timer.add(checkpoint.state.seconds)
-    # Weights that change have scores of their own: a temperature is fitted to them when they are done.
-    system.temperature = 1.0
-    system.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with (
-        progress if fabric.is_global_zero else SilentProgress() as shown,
-        StopRequest() as stop,
-        _norms(system, options, fabric),
-    ):
-        loading, held = _load(data.train, system, options, partial(shown.working, "decoding the training split"))
-        val, val_held = (None, "none: the last weights count as the best")
-        if data.val:
-            val, val_held = _load(data.val, system, options, partial(shown.working, "decoding the validation split"))
-        job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
-        job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
-        if not options.goes_on:
-            job.log(f"starts from {system.origin}")
-        job.log(f"training split: {held}")
-        job.log(f"validation split: {val_held}")
-        data_check = check_data(system, loading.samples, None if val is None else val.samples)
-        for line in (data_check.told, *(f"warning: {warning}" for warning in data_check.warnings)):
-            job.log(line)
+    fabric, devices, helpers = start_fabric(options)
+    # Outermost: torchrun's request to end comes while it is found out which process is gone.
+    with StopRequest() as stop, in_company(fabric, helpers):
+        for stage in stages:
+            if isinstance(stage, GradientStage):
+                require_enough_images(stage, fabric.world_size)
+        described = _description(system, stages, data, options)
+        run.record("training", described | _extensions(peek_state(run.last)), free=FREE_ON_RESUME)
+        checkpoint = _read(run, system) if options.goes_on else Checkpoint(TrainState(), {})
         if options.extend is not None:
-            _begin_extension(job, checkpoint, options.extend)
-            run.record("training", described | _extensions(checkpoint.state), free=FREE_ON_RESUME)
-        return replace(_run_stages(job, stages, checkpoint), warnings=data_check.warnings)
+            checkpoint = extended(checkpoint, stages, options.extend, run.path)
+        timer.add(checkpoint.state.seconds)
+        # Weights that change have scores of their own: a temperature is fitted to them when they are done.
+        system.temperature = 1.0
+        system.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with (
+            progress if fabric.is_global_zero else SilentProgress() as shown,
+            _norms(system, options, fabric),
+        ):
+            loading, held = _load(data.train, system, options, partial(shown.working, "decoding the training split"))
+            val, val_held = (None, "none: the last weights count as the best")
+            if data.val:
+                val, val_held = _load(
+                    data.val, system, options, partial(shown.working, "decoding the validation split")
+                )
+            job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
+            job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
+            if not options.goes_on:
+                job.log(f"starts from {system.origin}")
+            job.log(f"training split: {held}")
+            job.log(f"validation split: {val_held}")
+            data_check = check_data(system, loading.samples, None if val is None else val.samples)
+            for line in (data_check.told, *(f"warning: {warning}" for warning in data_check.warnings)):
+                job.log(line)
+            if options.extend is not None:
+                _begin_extension(job, checkpoint, options.extend)
+                run.record("training", described | _extensions(checkpoint.state), free=FREE_ON_RESUME)
+            return replace(_run_stages(job, stages, checkpoint), warnings=data_check.warnings)
 
 
 def _begin_extension(job: Job, checkpoint: Checkpoint, epochs: float) -> None:
