@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ALLOCATOR_VARIABLE = "SIGHTLINE_ALLOCATOR"
 """Environment variable; ``system`` leaves the C library's allocator as it is."""
 
+_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+
 # Parameters of glibc's mallopt(3), which has no names for them outside C.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
@@ -52,6 +54,12 @@ def cpu_has_bf16() -> bool:
     import torch
 
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def is_helper_process() -> bool:
+    """Whether this is another process than the first of a distributed run, by its launcher's environment."""
+    rank = next((os.environ[name] for name in _RANK_VARIABLES if name in os.environ), "0")
+    return rank != "0" or os.environ.get("NODE_RANK", "0") != "0"
 
 
 def usable_cores() -> int:

@@ -11,8 +11,10 @@ from conftest_cli import QUICK, TINY
 
 from sightline import workflow
 from sightline.cli import session
+from sightline.cli.output import counter
+from sightline.cli.telling import progress_for_terminal
 from sightline.training.options import TrainOptions
-from sightline.training.progress import SilentProgress
+from sightline.training.progress import PlainProgress, SilentProgress
 from sightline.workflow import train
 from sightline.zoo import create
 
@@ -83,6 +85,24 @@ def test_machines_get_one_document_and_files_no_control_characters(
 def test_quiet_shows_the_result_alone(run: Callable[..., tuple[int, str, str]], shapes: Path, tmp_path: Path) -> None:
     code, out, err = run("train", "--data", shapes, "--out", tmp_path / "run", *TINY, *QUICK, "--quiet")
     assert (code, err) == (0, "") and "report:" in out
+
+
+def test_of_several_processes_the_first_one_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(progress_for_terminal(), PlainProgress)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert isinstance(progress_for_terminal(), SilentProgress)
+
+
+def test_what_takes_long_is_told_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with counter("judging") as moved:
+        moved(1, 40)
+    assert capsys.readouterr().err == ""
+    now = [0.0]
+    lines = PlainProgress(stream=sys.stderr, clock=lambda: now[0], at_once=False)
+    for second in range(20):
+        now[0] = float(second)
+        lines.working("judging", second, 40)
+    assert capsys.readouterr().err.splitlines() == ["judging: 8 of 40", "judging: 16 of 40"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 _WIDTH_OF_FILES = 140
@@ -66,12 +67,19 @@ def _escaped(text: str) -> str:
 def counter(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error that is moved by calls with how many are done and how many there are in all.
 
-    Where standard error is no terminal nothing is shown.
+    Where standard error is no terminal a line every ten seconds, so that what is over soon says nothing.
     """
     from rich.console import Console
     from rich.progress import Progress
 
+    from sightline.training.progress import PlainProgress
+
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        with PlainProgress(at_once=False) as lines:
+            lines.working(what)
+            yield partial(lines.working, what)
+        return
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

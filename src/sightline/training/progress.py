@@ -137,15 +137,21 @@ class PlainProgress(Progress):
         every: seconds between lines as they come.
         stream: where to; default: the standard error.
         clock: gives seconds.
+        at_once: whether the first line comes at once; if not, what is over soon says nothing.
     """
 
     def __init__(
-        self, every: float = 8.0, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        every: float = 8.0,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        at_once: bool = True,
     ) -> None:
         self.every = every
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._shown = -math.inf
+        self._shown = -math.inf if at_once else clock()
         self._doing, self._since = "", clock()
         self._lock = threading.RLock()
         self._pulse: _Pulse | None = None

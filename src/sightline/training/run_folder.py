@@ -17,6 +17,7 @@ from typing import IO, Any, Self
 
 from sightline.errors import ConfigError, SightlineError
 from sightline.files import is_leftover, remove_leftovers, write_atomically, writing
+from sightline.runtime import is_helper_process
 from sightline.training.checkpoints import go_back, has_checkpoint
 
 _LOCK = ".lock"
@@ -24,8 +25,6 @@ _BEFORE_FIRST_CHECKPOINT = ("config.json", "log.txt", "last.new")
 """What a run writes before its first checkpoint; with the lock file, the mark of a run that never began."""
 
 _MAKE_ROOM = "make room, then go on with --resume, or start again if nothing had been saved"
-
-_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
 @dataclass(frozen=True)
@@ -188,12 +187,6 @@ def _clear(path: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink(missing_ok=True)
-
-
-def is_helper_process() -> bool:
-    """Whether this is another process than the first of a distributed run, by its launcher's environment."""
-    rank = next((os.environ[name] for name in _RANK_VARIABLES if name in os.environ), "0")
-    return rank != "0" or os.environ.get("NODE_RANK", "0") != "0"
 
 
 def _locked(path: Path) -> IO[bytes]:

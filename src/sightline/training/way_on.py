@@ -12,9 +12,9 @@ from pathlib import Path
 
 from sightline.contract import FitStage, Stage
 from sightline.errors import ConfigError
+from sightline.runtime import is_helper_process
 from sightline.training.checkpoints import Checkpoint, has_checkpoint, peek_state
 from sightline.training.options import TrainOptions
-from sightline.training.run_folder import is_helper_process
 
 JUDGED = "judged"
 """Section of config.json that says which rows of the history the final judgement has seen."""
