@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from safetensors.torch import load_file
 from tiny_system import SIDE, TinySystem, make_samples, negative_error, stage
 
 from sightline.contract import GradientStage, Optimiser, Recipe, Schedule
+from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.errors import ModelFileError, SightlineError
-from sightline.structures import ImageBatch, LossTerm, Sample, Target
+from sightline.structures import Classes, ImageBatch, LossTerm, Sample, Target
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress
@@ -95,7 +97,7 @@ def with_flat_box(samples: list[Sample], index: int) -> list[Sample]:
     return [*samples[:index], Sample(old.image, target, old.image_id, "photos/flat.jpg"), *samples[index + 1 :]]
 
 
-def assert_replayed(stopped: Stopped, system: TinySystem) -> None:
+def assert_replayed(stopped: Stopped, system: TinySystem | FasterRCNN) -> None:
     """The kept batch gives the same losses, bit for bit, and the same gradients are not finite."""
     outcomes = stopped.replay(system)
     for outcome, losses in zip(outcomes, stopped.report["losses"], strict=True):
@@ -203,6 +205,32 @@ def test_optimiser_is_kept_as_it_was_before_the_step(tmp_path: Path) -> None:
     _, stopped = stops(tmp_path, make(TinySystem), make_samples(8), recipe=recipe)
     assert set(stopped.optimiser) == {f"{name}:momentum_buffer" for name, _ in make(TinySystem).named_parameters()}
     assert load_file(stopped.model).keys() == make(TinySystem).state_dict().keys()
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_batch_of_a_real_detector_gives_the_same_losses_again(tmp_path: Path, precision: str) -> None:
+    def build() -> FasterRCNN:
+        config = FasterRCNNConfig(
+            backbone="mobilenet_v3_small", norm="frozen", short_side=64, long_side=128, channels=16, head_width=16,
+            proposals=20, region_samples=16,
+        )  # fmt: skip
+        torch.manual_seed(0)
+        return FasterRCNN(config, Classes(("square",)))
+
+    system = build()
+    (learns,) = system.recipe().stages
+    assert isinstance(learns, GradientStage)
+    wild = replace(learns, optimiser=Optimiser(lr=1e12), schedule=Schedule("constant", warmup_steps=0))
+    options = TrainOptions(workers=0, device="cpu", precision=precision, validate_every=100)
+    with pytest.raises(SightlineError, match="has grown to"), RunFolder.create(tmp_path, resume=False) as folder:
+        train(
+            system, Recipe((wild,)), TrainData(make_samples(8), None), options, folder,
+            evaluate=None, progress=SilentProgress(),
+        )  # fmt: skip
+    stopped = load_stopped(tmp_path / "stopped")
+    assert stopped.report["precision"] == ("32-true" if precision == "32" else precision)
+    assert any(part.images.seeds for part in stopped.parts)
+    assert_replayed(stopped, build())
 
 
 def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ class Evidence:
         learning_rate: of the step.
         peak_rate: the largest of the stage.
         recompute: whether this process may compute the batch again (not where all processes would have to at once).
+        processes: that share the batch; ``parts`` are of this one.
     """
 
     system: NeuralSystem[Any, Any]
@@ -68,6 +69,7 @@ class Evidence:
     learning_rate: float
     peak_rate: float
     recompute: bool = True
+    processes: int = 1
 
     @property
     def slower(self) -> str:
@@ -92,12 +94,7 @@ def find_causes(evidence: Evidence) -> tuple[Cause, ...]:
         bad = [index for index in range(len(evidence.parts)) if not evidence.again(index).finite]
         found += [cause for index in bad for cause in _recomputed(evidence, index)]
         if not bad:
-            found.append(
-                Cause(
-                    "the same batch with the same weights is finite when it is computed again",
-                    "run it again; if it stops again at another step, test the memory of the machine",
-                )
-            )
+            found.append(_ELSEWHERE if evidence.processes > 1 else _NOT_AGAIN)
     found += _explosion(evidence)
     if not found:
         found.append(Cause("images, boxes, weights and the last losses look sound", evidence.slower))
@@ -240,5 +237,13 @@ def only(part: TrainBatch, index: int) -> TrainBatch:
     return TrainBatch(one, part.targets[here], part.names[here])
 
 
+_NOT_AGAIN = Cause(
+    "the same batch with the same weights is finite when it is computed again",
+    "run it again; if it stops again at another step, test the memory of the machine",
+)
+_ELSEWHERE = Cause(
+    "the images of this process are finite: those of another process did it",
+    "look into what the other processes kept, stopped and stopped-rank-N",
+)
 _REPORT = "report it with the batch that was kept: the system's loss has no gradient there"
 _REPAIR = "correct the box, or run `sightline data check`"

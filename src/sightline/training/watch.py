@@ -93,4 +93,5 @@ class Watch:
             learning_rate,
             self._stage.optimiser.lr,
             recompute=self._fabric.world_size == 1 or not synchronised(self._system),
+            processes=self._fabric.world_size,
         )
