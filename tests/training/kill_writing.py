@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -34,21 +34,23 @@ from sightline.training.state import TrainState
 
 TRACED = {module.__file__ for module in (checkpoints, files, model_file, history, run_folder)}
 AUDITED = ("open", "os.", "shutil.")
+EVENTS = [0]
 Tracer = Callable[[FrameType, str, object], object]
 
 
-def kill_at(number: int) -> None:
-    """From now on this process kills itself at its ``number``-th event."""
-    count = 0
+def kill_at(number: int | None, traced: Collection[str | None] = TRACED) -> None:
+    """From now on this process kills itself at its ``number``-th event, lines being those of the files ``traced``.
+
+    Events are counted in ``EVENTS``; with no number they only are.
+    """
 
     def event() -> None:
-        nonlocal count
-        count += 1
-        if count == number:
+        EVENTS[0] += 1
+        if EVENTS[0] == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def trace(frame: FrameType, kind: str, argument: object) -> Tracer | None:
-        if frame.f_code.co_filename not in TRACED:
+        if frame.f_code.co_filename not in traced:
             return None
         if kind == "line":
             event()

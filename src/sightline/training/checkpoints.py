@@ -115,6 +115,12 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         raise
 
 
+def finish_writing(folder: Path) -> None:
+    """Give a whole checkpoint that a killed process left ready its name; anything else is left for the reader."""
+    if _is_whole(_ready(folder)):
+        _take_place(folder)
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Whether there is something to resume from, whole or not."""
     return any((place / _STATE).exists() for place in _places(folder))

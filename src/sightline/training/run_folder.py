@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 from sightline.errors import ConfigError, SightlineError
 from sightline.files import is_leftover, remove_leftovers, write_atomically, writing
 from sightline.runtime import is_helper_process
-from sightline.training.checkpoints import go_back, has_checkpoint
+from sightline.training.checkpoints import finish_writing, go_back, has_checkpoint
 
 _LOCK = ".lock"
 _BEFORE_FIRST_CHECKPOINT = ("config.json", "log.txt", "last.new")
@@ -80,6 +80,7 @@ class RunFolder:
             remove_leftovers(self.path)
             if not self.resumed:
                 _clear(self.path)
+            finish_writing(self.last)
             if from_previous:
                 aside = go_back(self.last)
                 self.log(
