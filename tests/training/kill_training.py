@@ -30,6 +30,7 @@ import sightline.training
 from sightline import workflow
 from sightline.cli.main import main
 from sightline.contract import FitStage, GradientStage, Optimiser, Recipe
+from sightline.errors import ConfigError
 from sightline.training import loop, runner
 from sightline.training.checkpoints import has_checkpoint, peek_state
 from sightline.training.job import Job, TrainData
@@ -69,7 +70,7 @@ def train_tiny(folder: Path, stages: Stages, **options: Any) -> None:
     given = {"workers": 0, "device": "cpu", "precision": "32", "save_every": 0.02, **options}
     chosen = TrainOptions(**given)
     data = TrainData(make_samples(7), make_samples(4, seed=9))
-    with RunFolder.create(folder, resume=chosen.goes_on) as run:
+    with RunFolder.create(folder, resume=chosen.goes_on, from_previous=chosen.from_previous) as run:
         train(make_system(), Recipe(stages), data, chosen, run, evaluate=negative_error, progress=SilentProgress())
 
 
@@ -89,16 +90,21 @@ def extension(stages: Stages) -> Case:
     return Case(lambda folder: train_tiny(folder, stages), go)
 
 
-def faster_rcnn(scenes: Path) -> Case:
+def faster_rcnn_words(scenes: Path, folder: Path) -> list[str]:
     """The whole command: real detector, real files, augmentations, loading processes, AdamW, average, parts."""
     words = "--backbone mobilenet_v3_small --imgsz 64 --set channels=16 --set head_width=16 --set proposals=20 "
     words += "--set region_samples=16 --epochs 3 --batch 2 --workers 2 --precision 32 --save-every 0 --recipe ema=0.9 "
     words += "--recipe optimiser.kind=adamw --recipe optimiser.lr=0.001 --recipe accumulate=2"
+    return ["train", "--data", str(scenes), "--out", str(folder), *words.split()]
+
+
+def faster_rcnn(scenes: Path) -> Case:
+    """That command, gone on with."""
 
     def go(folder: Path) -> None:
         more = ["--resume"] if has_checkpoint(folder / "last") else []
         with contextlib.redirect_stderr(io.StringIO()) as told, contextlib.redirect_stdout(io.StringIO()):
-            code = main(["train", "--data", str(scenes), "--out", str(folder), *words.split(), *more])
+            code = main([*faster_rcnn_words(scenes, folder), *more])
         assert code == 0, told.getvalue()
 
     return Case(lambda folder: None, go)
@@ -220,7 +226,9 @@ def outcome(folder: Path) -> dict[str, object]:
     found["history.csv"] = rows
     if "metrics.json" in found:
         metrics = json.loads((folder / "metrics.json").read_text())
-        found["metrics.json"] = {name: value for name, value in metrics.items() if name not in ("cost", "seconds_per_image")}
+        found["metrics.json"] = {
+            name: value for name, value in metrics.items() if name not in ("cost", "seconds_per_image")
+        }
     return found
 
 
@@ -242,6 +250,39 @@ def starts(case: Case, folder: Path, rng: random.Random, whole: Whole) -> Iterat
             time.sleep(rng.uniform(0.0, 0.7 * whole.seconds if how == "time" else 0.2))
             os.kill(child, signal.SIGKILL)
         yield watch.phase if killed(child) else None
+
+
+def two_in_one_folder(root: Path) -> dict[str, int]:
+    """A second training in the folder of a first is refused and changes nothing; once that is killed, it goes on."""
+    stages = (stage(epochs=40, **AVERAGED),)
+    case, folder, found = tiny(stages), root / "run", Counter[str]()
+    expected = Whole.of(case, root).outcome
+    for given in ({}, {"resume": True}, {"resume": True, "from_previous": True}, {"extend": 1.0}):
+        first = in_child(lambda: case.go(folder))
+        while not has_checkpoint(folder / "last"):
+            time.sleep(0.01)
+        os.kill(first, signal.SIGSTOP)  # so that whatever changes now is not its doing
+        os.waitid(os.P_PID, first, os.WSTOPPED)
+        before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+        def second(given: dict[str, Any] = given) -> None:
+            try:
+                train_tiny(folder, stages, **given)
+            except ConfigError as error:
+                wanted = "another process is using this run folder" if given else "the run folder is not empty"
+                assert wanted in str(error), str(error)
+            else:
+                raise AssertionError("two trainings in one folder")
+
+        assert not killed(in_child(second))
+        found["refused"] += 1
+        found["changed"] += before != {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        os.kill(first, signal.SIGKILL)
+        assert killed(first)
+        assert not killed(in_child(lambda: case.go(folder)))
+        found["differences"] += expected != outcome(folder)
+        shutil.rmtree(folder)
+    return dict(found)
 
 
 def kill_trainings(root: Path, name: str, trials: int, seed: int) -> dict[str, int]:
@@ -275,4 +316,8 @@ def kill_trainings(root: Path, name: str, trials: int, seed: int) -> dict[str, i
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps(kill_trainings(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
+    where, what = Path(sys.argv[1]), sys.argv[2]
+    if what == "two in one folder":
+        print(json.dumps(two_in_one_folder(where)))
+    else:
+        print(json.dumps(kill_trainings(where, what, int(sys.argv[3]), int(sys.argv[4]))))

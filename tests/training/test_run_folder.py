@@ -134,3 +134,15 @@ def test_going_back_is_logged_and_needs_damage(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path, resume=True, from_previous=True) as run:
         assert read_checkpoint(run.last).state.step == 1
     assert "last.damaged" in (tmp_path / "log.txt").read_text()
+
+
+def test_checkpoint_that_stood_ready_when_a_run_was_killed_takes_its_place_at_resume(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, resume=False) as run:
+        for number in (1, 2):
+            write_checkpoint(run.last, Checkpoint(TrainState(step=number), {}))
+    (tmp_path / "last").rename(tmp_path / "last.new")
+    (tmp_path / "previous").rename(tmp_path / "last")
+    with resumed(tmp_path) as run:
+        assert {entry.name for entry in tmp_path.iterdir()} == {".lock", "last", "previous"}
+        assert read_checkpoint(run.last).state.step == 2
+        assert read_checkpoint(tmp_path / "previous").state.step == 1
