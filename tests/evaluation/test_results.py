@@ -139,6 +139,14 @@ def test_what_is_written_is_read_again(labelled, tmp_path):
     assert again.found.segmentations == results.found.segmentations
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_rows_are_read_in_portions_and_not_at_once(labelled, tmp_path, monkeypatch, indent):
+    monkeypatch.setattr(results_module, "WINDOW", 500)
+    monkeypatch.setattr(results_module, "_whole", lambda path: pytest.fail("the whole file was read at once"))
+    path = write(tmp_path / "m.json", json.dumps(mask_rows(), indent=indent))
+    assert judged(labelled, path, "masks")[1].result.ap == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("ids", [range(4), [2**40, -7, 0, 12], [10**7, 3, 2, 1]])
 def test_ids_of_any_span_are_found(tmp_path, ids):
     folder, ids = tmp_path / "set.json", list(ids)

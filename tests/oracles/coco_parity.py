@@ -83,11 +83,13 @@ def different_matches(theirs, split, found, kind, sigmas):
     wrong = []
     for image, label in sorted(set(zip(found.images.tolist(), found.labels.tolist(), strict=True))):
         entry = entries[split.image_ids[image], split.classes.ids[label]]
-        rows = np.flatnonzero((found.images == image) & (found.labels == label))[: len(entry["dtIds"])]
+        rows = np.flatnonzero((found.images == image) & (found.labels == label))
+        rows, beyond = np.split(rows, [len(entry["dtIds"])])
         own = np.flatnonzero((split.truth.images == image) & (split.truth.labels == label))
         # Annotation ids count the objects in the order of the file, which is that of our rows.
         row_of = {0: -1, **dict(zip(sorted(entry["gtIds"]), own.tolist(), strict=True))}
         same = matches.object_of[rows].tolist() == [row_of[int(number)] for number in entry["dtMatches"][0]]
+        same &= bool((matches.object_of[beyond] == -1).all()) and not matches.counted[beyond].any()
         if not same or (matches.counted[rows] == entry["dtIgnore"][0].astype(bool)).any():
             wrong.append(f"matches of image {image}, class {label}")
     return wrong

@@ -8,6 +8,7 @@ from coco_cases import KINDS, make_case, reference
 from coco_parity import OURS, differences, run
 
 from sightline.evaluation.coco import evaluate_columns
+from sightline.evaluation.matching import match_columns
 from sightline.evaluation.results import read_results
 from sightline.evaluation.truth import open_truth
 
@@ -90,3 +91,28 @@ def test_an_object_with_the_annotation_id_zero_can_be_found(tmp_path):
     assert reference("bbox", set_, results).stats[0] == pytest.approx(1.0)
     trapped = reference("bbox", set_, results, renumber=False).stats[0]
     assert trapped == 0, "pycocotools finds objects with the id 0 now: docs/differences.md says it does not"
+
+
+@pytest.mark.parametrize(
+    ("box", "found", "overlaps_enough"),
+    [
+        ([36.47, 31.61, 16.31, 56.1], [36.47, 31.61, 16.31, 28.05], True),
+        ([44.47, 3.64, 28.02, 21.48], [44.47, 3.64, 28.02, 10.74], False),
+    ],
+)
+def test_overlaps_are_of_the_numbers_as_written(tmp_path, box, found, overlaps_enough):
+    """An overlap of one half that rounding decides: by x + width - x instead of width it falls on the other side."""
+    entry = {"image_id": 0, "category_id": 0}
+    set_ = {
+        "images": [{"id": 0, "file_name": "0.jpg", "height": 100, "width": 100}],
+        "categories": [{"id": 0, "name": "cat"}],
+        "annotations": [{**entry, "id": 1, "bbox": box, "area": 100, "iscrowd": 0}],
+    }
+    results = [{**entry, "bbox": found, "score": 0.5}]
+    (tmp_path / "set.json").write_text(json.dumps(set_))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    split = open_truth(tmp_path / "set.json")
+    columns = read_results(tmp_path / "results.json", split, "boxes").found
+    ours = evaluate_columns(split.truth, columns, split.classes, split.image_ids)
+    assert bool(ours.ap50) == overlaps_enough == bool(reference("bbox", set_, results).stats[1])
+    assert match_columns(split.truth, columns).correct.tolist() == [overlaps_enough]
