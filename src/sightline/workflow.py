@@ -9,7 +9,7 @@ here prints.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -187,8 +187,8 @@ def train(
         train_data = TrainData(_reduced_where_shrunk(data.train, system), data.val, origin)
         try:
             result = runner.train(system, system.recipe(), train_data, options, run, evaluate=validation, progress=told)
-        except SightlineError:
-            _withdraw(run)
+        except SightlineError as error:
+            _withdraw(run, error)
             raise
         if not result.finished or run.lock is None:
             return Trained(folder, result, loggers=told.outcomes)
@@ -328,9 +328,16 @@ def next_folder(base: Path, *, numbered: bool = False) -> Path:
         number += 1
 
 
-def _withdraw(run: RunFolder) -> None:
-    """Take away what a run wrote that never began, so that the same command works once its mistake is mended."""
-    if run.resumed or run.lock is None or run.last.exists():
+def _withdraw(run: RunFolder, error: SightlineError) -> None:
+    """Take away what a run wrote that never began, so that the same command works once its mistake is mended.
+
+    A run that had begun keeps everything, and its log says what ended it.
+    """
+    if run.lock is None:
+        return
+    if run.resumed or run.last.exists():
+        with suppress(SightlineError):  # the disk that is full may be what ended it
+            run.log(f"ended by an error: {error}")
         return
     run.close()
     for name in (".lock", "config.json", "log.txt"):
