@@ -4,8 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sightline.classes import Classes
+from sightline.cli.against import Rival, compared
+from sightline.evaluation.columns import Found, Truth
+from sightline.evaluation.evaluation import judge_columns
 from sightline.evaluation.truth import open_truth
 from sightline.model_file import write_model
 from sightline.zoo import create
@@ -103,3 +108,14 @@ def test_models_of_other_classes_are_not_compared(fails, trained, shapes, tmp_pa
     write_model(other, system, stage="none", metrics={}, provenance="a test")
     line = fails(USAGE, "evaluate", trained, "--data", shapes, "--against", other)
     assert "cow, hen" in line and "same classes" in line
+
+
+def test_equal_scores_are_taken_in_the_order_in_which_the_numbers_above_take_them():
+    # The second image comes first by its id, and with it the right one of two equal scores.
+    owners, boxes = np.asarray([0, 1]), np.asarray([[0.0, 0, 50, 50]] * 2)
+    truth = Truth(2, owners[1:], np.zeros(1, np.int64), boxes[1:], np.asarray([2500.0]), np.zeros(1, np.bool_))
+    found = Found(2, owners, np.zeros(2, np.int64), boxes, np.asarray([0.5, 0.5]))
+    for ids, ap50 in (((2, 1), 1.0), ((1, 2), 0.5)):
+        evaluation = judge_columns(truth, found, Classes(("cat",)), ids)
+        comparison = compared(evaluation, "A", Rival("b.json", resamples=1), found)
+        assert comparison.overall[1].a == pytest.approx(evaluation.result.ap50) == pytest.approx(ap50)

@@ -54,7 +54,8 @@ def _errors(errors: Errors) -> str:
         f"{beginning}<h3>Errors by size</h3>\n{_error_table('size', errors.by_size)}"
         f"<h3>Errors by class</h3>\n{_error_table('class', errors.by_class)}"
         '<p class="soft">Gain of AP50, and errors in brackets. An error is of the size of the object that it is about, '
-        "or of its own if it is about none; small is under 32² pixels of area, large from 96².</p>\n"
+        "or of its own if it is about none; small is under 32² pixels of area, large from 96². An error counts for the "
+        "class that was detected; where the name was wrong, the object's class gains too.</p>\n"
     )
 
 
