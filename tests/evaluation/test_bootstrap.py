@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,19 @@ def test_the_better_of_two_is_found_and_says_in_how_many_resamples():
     assert "percentile" in found.method
     expected = judged(truth, good, range(60)).ap - judged(truth, bad, range(60)).ap
     assert ap.difference == pytest.approx(expected, abs=1e-10)
+
+
+def test_a_difference_that_other_images_may_turn_round_is_not_significant():
+    truth, good, _ = better_and_worse(images=30)
+    one, other = (
+        replace(good, boxes=good.boxes + 300 * (np.random.default_rng(seed).random(len(good)) < 0.1)[:, None])
+        for seed in (1, 2)
+    )
+    for pair in ((one, other), (other, one)):
+        ap = compare(truth, *pair, NAMES, resamples=200).overall[0]
+        assert ap.difference != 0
+        assert ap.low < 0 < ap.high
+        assert ap.verdict == "no significant difference"
 
 
 def test_a_model_does_not_differ_from_itself():
