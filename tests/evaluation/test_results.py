@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -196,6 +197,7 @@ BAD = {
     "NaN": (changed(5, score=float("nan")), "row 5, score: must be a finite number, got nan.*division by zero"),
     "infinity": (json.dumps(right_rows()).replace("0.87", "1e999"), "row 3.*score.*finite"),
     "NaN in a box": (changed(5, bbox=[1, 2, float("nan"), 3]), "row 5, bbox: must be a finite number"),
+    "huge box": (changed(5, bbox=[1, 2, 1e300, 1e300]), "row 5: bbox must hold finite numbers of a sensible size"),
     "negative side": (changed(5, bbox=[9, 9, -4, 4]), r"row 5: bbox has a width or height below 0.*corners"),
     "score as text": (changed(5, score="0.5"), "row 5, score: must be a number, got '0.5'"),
     "file name as id": (changed(5, image_id="2.jpg"), "row 5, image_id: must be a whole number.*file name"),
@@ -227,6 +229,7 @@ BAD_MASKS = {
         {"size": [40, 60], "counts": [1, 2]},
         r"row 2, segmentation: run lengths must be whole numbers that add up",
     ),
+    "no size": ({"size": [40, 2**70], "counts": "X510"}, r"row 2, segmentation: must be run lengths"),
     "polygon": ([[1, 1, 5, 1, 5, 5]], "row 2, segmentation: must be run lengths.*COCO's run lengths"),
 }
 
@@ -274,3 +277,28 @@ def test_zero_areas_are_judged(labelled, tmp_path):
     # It is wrong and comes first: precision of the class is 4/5 up to the first object, and at all recalls.
     assert evaluation.result.per_class[0].ap == pytest.approx(0.8)
     assert (len(results.found), int(evaluation.matched.correct.sum())) == (9, 8)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_files_get_answers_and_nothing_else(labelled, tmp_path, monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    splits = {kind: open_truth(labelled, "val", kind) for kind in ("boxes", "masks", "keypoints")}
+    texts = [json.dumps(rows).encode() for rows in (right_rows(), mask_rows(), point_rows())]
+    odd = [b"NaN", b"null", b"[]", b"{}", b"-1", b"1e400", b"9" * 22, b'"x"', b"true", b"\xff", b"[", b"}", b",", b"\\"]
+    odd += [b'"', b"-Infinity", b"0.5", b"1e308", b"0", b"7", b" "]
+    ended = Counter()
+    for _ in range(250):
+        text, place = texts[rng.integers(3)], int(rng.integers(600))
+        width = int(rng.choice([0, 1, 1, 3, 12]))
+        (tmp_path / "r.json").write_bytes(text[:place] + odd[rng.integers(len(odd))] + text[place + width :])
+        monkeypatch.setattr(results_module, "WINDOW", int(rng.choice([64, 300, 1 << 18])))
+        try:
+            kind = kinds_of(tmp_path / "r.json")[0]
+            split = splits[kind]
+            found = read_results(tmp_path / "r.json", split, kind).found
+            judge_columns(split.truth, found, split.classes, split.image_ids, kind=kind).to_dict()
+            ended["judged"] += 1
+        except DataError as error:
+            assert error.place and error.cure
+            ended["answered"] += 1
+    assert min(ended["judged"], ended["answered"]) > 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -52,8 +52,11 @@ class _Box(_Row, gc=False):
     bbox: tuple[float, float, float, float]
 
 
+_Side = Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)]
+
+
 class _Runs(msgspec.Struct, gc=False):
-    size: tuple[int, int]
+    size: tuple[_Side, _Side]
     counts: str
 
 
