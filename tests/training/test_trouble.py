@@ -15,6 +15,7 @@ from sightline.contract import GradientStage, Optimiser, Recipe, Schedule
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.errors import ModelFileError, SightlineError
 from sightline.structures import Classes, ImageBatch, LossTerm, Sample, Target
+from sightline.training.causes import Evidence, find_causes
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress
@@ -22,6 +23,7 @@ from sightline.training.run_folder import RunFolder
 from sightline.training.runner import train
 from sightline.training.steps import MOST_SKIPPED, Stepper
 from sightline.training.trouble import Stopped, load_stopped
+from sightline.training.worst_batch import worst_batch
 
 WILD = stage(optimiser=Optimiser(lr=1e30), schedule=Schedule("constant", warmup_steps=0), epochs=20)
 
@@ -231,6 +233,15 @@ def test_batch_of_a_real_detector_gives_the_same_losses_again(tmp_path: Path, pr
     assert stopped.report["precision"] == ("32-true" if precision == "32" else precision)
     assert any(part.images.seeds for part in stopped.parts)
     assert_replayed(stopped, build())
+
+
+def test_process_whose_images_are_sound_points_to_the_others() -> None:
+    system = make(TinySystem)
+    part = worst_batch(make_samples(2), system.preparation, (), 2, seed=0)
+    evidence = Evidence(system, "loss", [part], [(0, 0, 0, 0)], "32-true", (), 0.1, 0.1, processes=2)
+    sound = [find_causes(replace(evidence, **how))[0].found for how in ({"elsewhere": True}, {}, {"recompute": False})]
+    assert sound[0] == sound[1] == "the images of this process are finite: those of another process did it"
+    assert "was not computed again, since its live batch norms join all processes" in sound[2]
 
 
 def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:

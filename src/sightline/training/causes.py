@@ -58,6 +58,7 @@ class Evidence:
         peak_rate: the largest of the stage.
         recompute: whether this process may compute the batch again (not where all processes would have to at once).
         processes: that share the batch; ``parts`` are of this one.
+        elsewhere: whether the losses of this process are finite and those of another are not.
     """
 
     system: NeuralSystem[Any, Any]
@@ -70,6 +71,7 @@ class Evidence:
     peak_rate: float
     recompute: bool = True
     processes: int = 1
+    elsewhere: bool = False
 
     @property
     def slower(self) -> str:
@@ -90,7 +92,11 @@ class Evidence:
 def find_causes(evidence: Evidence) -> tuple[Cause, ...]:
     """All that was found, the surest first; never empty."""
     found = [*_weights(evidence), *_pixels(evidence.parts)]
-    if evidence.recompute and not found:
+    if evidence.elsewhere:
+        found.append(_ELSEWHERE)
+    elif not found and not evidence.recompute:
+        found.append(Cause(_NOT_COMPUTED, evidence.slower))
+    elif not found:
         bad = [index for index in range(len(evidence.parts)) if not evidence.again(index).finite]
         found += [cause for index in bad for cause in _recomputed(evidence, index)]
         if not bad:
@@ -237,6 +243,7 @@ def only(part: TrainBatch, index: int) -> TrainBatch:
     return TrainBatch(one, part.targets[here], part.names[here])
 
 
+_NOT_COMPUTED = "pixels are finite; the batch was not computed again, since its live batch norms join all processes"
 _NOT_AGAIN = Cause(
     "the same batch with the same weights is finite when it is computed again",
     "run it again; if it stops again at another step, test the memory of the machine",

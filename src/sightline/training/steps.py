@@ -27,11 +27,13 @@ class NotFiniteError(SightlineError):
     Args:
         what: which of them, without a full stop.
         losses: of each part of the batch, by name.
+        elsewhere: whether it is a loss of another process, and those of this one are finite.
     """
 
-    def __init__(self, what: str, losses: Sequence[dict[str, float]]) -> None:
+    def __init__(self, what: str, losses: Sequence[dict[str, float]], *, elsewhere: bool = False) -> None:
         super().__init__(what)
         self.losses = tuple(losses)
+        self.elsewhere = elsewhere
 
 
 class LossOf(nn.Module):
@@ -159,7 +161,7 @@ class Stepper:
         for losses, where in [*((losses, "") for losses in by_part), (joined, " in another process")]:
             bad = next((name for name, value in losses.items() if not math.isfinite(value)), None)
             if bad is not None:
-                raise NotFiniteError(f"the loss {bad} is not finite{where}", by_part)
+                raise NotFiniteError(f"the loss {bad} is not finite{where}", by_part, elsewhere=bool(where))
         # The scaler of 16-mixed meets infinite gradients in its course and skips their steps.
         if self.scaler_state():
             return

@@ -78,11 +78,11 @@ class Watch:
                 self._run,
                 optimiser_tensors(self._optimiser, self._system),
             )
-            raise stop(error, self._evidence(parts, number, learning_rate), where) from error
+            raise stop(error, self._evidence(parts, number, learning_rate, error.elsewhere), where) from error
         self._last.append(sum(losses.values()))
         return losses
 
-    def _evidence(self, parts: Sequence[TrainBatch], number: int, learning_rate: float) -> Evidence:
+    def _evidence(self, parts: Sequence[TrainBatch], number: int, learning_rate: float, elsewhere: bool) -> Evidence:
         return Evidence(
             self._system,
             self._stage.loss,
@@ -94,4 +94,5 @@ class Watch:
             self._stage.optimiser.lr,
             recompute=self._fabric.world_size == 1 or not synchronised(self._system),
             processes=self._fabric.world_size,
+            elsewhere=elsewhere,
         )
