@@ -239,7 +239,8 @@ def test_process_whose_images_are_sound_points_to_the_others() -> None:
     system = make(TinySystem)
     part = worst_batch(make_samples(2), system.preparation, (), 2, seed=0)
     evidence = Evidence(system, "loss", [part], [(0, 0, 0, 0)], "32-true", (), 0.1, 0.1, processes=2)
-    sound = [find_causes(replace(evidence, **how))[0].found for how in ({"elsewhere": True}, {}, {"recompute": False})]
+    there = {"elsewhere": True, "recompute": False}
+    sound = [find_causes(replace(evidence, **how))[0].found for how in (there, {}, {"recompute": False})]
     assert sound[0] == sound[1] == "the images of this process are finite: those of another process did it"
     assert "was not computed again, since its live batch norms join all processes" in sound[2]
 

@@ -74,7 +74,7 @@ def stop(error: NotFiniteError, evidence: Evidence, where: Circumstances) -> Sig
     try:
         _save(folder, evidence, where, _report(error, evidence, where, gradients, causes))
         kept = f"batch and state are in {folder}"
-    except (OSError, SafetensorError, ModelFileError) as failure:
+    except (OSError, SafetensorError, SightlineError) as failure:
         kept = f"batch and state could not be kept ({failure})"
     names = [name for part in evidence.parts for name in part.names]
     more = f" and {len(names) - _NAMED_IMAGES} more" if len(names) > _NAMED_IMAGES else ""
