@@ -44,8 +44,9 @@ def test_a_namespace_has_loopback_and_nothing_else():
     assert ended.returncode == 1 and "Network is unreachable" in ended.stderr
     here = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname(), 1)"
     subprocess.run([*alone, here], check=True, env=bare)
-    refused = subprocess.run([sys.executable, str(ALONE), "true"], capture_output=True, text=True, check=False)
-    assert refused.returncode == 2 and "there is a network here" in refused.stderr
+    if [name for _, name in socket.if_nameindex() if name != "lo"]:  # not so within `make offline`
+        refused = subprocess.run([sys.executable, str(ALONE), "true"], capture_output=True, text=True, check=False)
+        assert refused.returncode == 2 and "there is a network here" in refused.stderr
 
 
 def test_a_worker_has_one_thread():
