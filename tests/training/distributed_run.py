@@ -1,6 +1,6 @@
 """Trains the tiny system in as many processes as it is told; run by the tests of distributed runs.
 
-distributed_run.py FOLDER DEVICES NODES [--resume] [--epochs=2] [die|hang|fail|data=RANK@STEP]
+distributed_run.py FOLDER DEVICES NODES [--resume] [--epochs=2] [die|hang|pause|fail|data=RANK@STEP]
 """
 
 import os
@@ -49,6 +49,8 @@ class Fated(TinySystem):
         elif self.fate == "hang":
             # A machine that is gone says nothing and closes no connection.
             os.kill(os.getpid(), signal.SIGSTOP)
+        elif self.fate == "pause":
+            time.sleep(5)
         elif self.fate == "data":
             raise DataError("is cut off", place="photos/bad.jpg", cure="run `sightline data check`")
         elif self.fate == "fail":

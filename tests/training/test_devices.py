@@ -19,7 +19,7 @@ from sightline.training.options import TrainOptions, settle
         ({"workers": -1}, "workers must be at least 0"),
         ({"seed": -1}, "seed must be"),
         ({"precision": "bf17"}, "unknown precision"),
-        ({"strategy": "fsdp"}, "unknown strategy 'fsdp'.*choose auto or ddp"),
+        ({"strategy": "fsdp"}, "strategy 'fsdp' shares out the weights.*docs/scaling.md.*choose ddp"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, object], message: str) -> None:

@@ -125,14 +125,23 @@ class Company:
     _errors: dict[int, SightlineError] = field(default_factory=dict)
     _seen: list[tuple[int, float]] = field(default_factory=list)
     _alone: bool = False
+    _looked: float = field(default_factory=time.monotonic)
     _ended: threading.Event = field(default_factory=threading.Event)
 
-    def watch(self) -> None:
-        """Show signs of life and look for the others', until :meth:`stop`; runs in a thread of its own."""
-        number, doomed = 0, None
-        while not self._ended.wait(BEAT):
+    def start(self) -> None:
+        """Show signs of life and watch the others, in two threads: through a dead cable the store never answers."""
+        for name, work in (("signs", self._show), ("watch", self._watch)):
+            threading.Thread(target=work, name=f"sightline-{name}", daemon=True).start()
+
+    def _show(self) -> None:
+        number = 0
+        while not self._ended.wait(BEAT) and not self._alone:
             number += 1
             self._look(number)
+
+    def _watch(self) -> None:
+        doomed = None
+        while not self._ended.wait(BEAT):
             trouble = self.trouble(PATIENCE)
             if trouble is None:
                 doomed = None
@@ -152,6 +161,7 @@ class Company:
             known = self._seen or [(-1, now)] * len(beats)
             self._seen = [old if old[0] == beat else (beat, now) for old, beat in zip(known, beats, strict=True)]
             self._errors |= self.board.errors()
+            self._looked = time.monotonic()
         except (RuntimeError, ValueError):
             # The process that keeps the store has ended.
             self._alone = True
@@ -166,7 +176,8 @@ class Company:
         for rank, (_, since) in enumerate(self._seen):
             if rank != self.board.rank and now - since > patience:
                 return _gone(rank, f"no sign of life for {now - since:.0f} s")
-        return _gone(0, "it no longer answers") if self._alone else None
+        silent = now - self._looked > patience
+        return _gone(0, "it no longer answers") if self._alone or silent else None
 
     def explain(self, error: BaseException) -> Trouble | None:
         """What happened to another process, if that is why an exchange failed here; waits until it is known."""
@@ -200,6 +211,7 @@ class Company:
         if self.must_say(trouble):
             sys.stderr.write(f"sightline: error: {trouble.error}\n")
             sys.stderr.flush()
+        self.helpers.kill()
         os._exit(trouble.error.exit_code)
 
 
@@ -230,7 +242,7 @@ def in_company(fabric: Fabric, helpers: Helpers) -> Iterator[None]:
         return
     company = Company(Board(fabric.global_rank, fabric.world_size), helpers, fabric.is_global_zero)
     fabric.barrier()
-    threading.Thread(target=company.watch, name="sightline-company", daemon=True).start()
+    company.start()
     try:
         yield
         fabric.barrier()

@@ -36,6 +36,11 @@ class Helpers:
         codes = {rank: process.poll() for rank, process in self.processes.items()}
         return {rank: _ending(code) for rank, code in codes.items() if code}
 
+    def kill(self) -> None:
+        """End them at once, those too that hang."""
+        for process in self.processes.values():
+            process.kill()
+
     def end(self) -> None:
         """Wait for them, and end those that do not."""
         for process in self.processes.values():

@@ -117,7 +117,12 @@ class TrainOptions:
             raise ConfigError(f"seed must be at least 0 and below 2**63, got {self.seed}")
         if self.precision not in ("auto", "32", "bf16-mixed", "16-mixed"):
             raise ConfigError(f"unknown precision {self.precision!r}", cure="choose auto, 32, bf16-mixed or 16-mixed")
-        # Strategies that share out the weights would wait for ever: the first process gathers and writes them alone.
+        if self.strategy.startswith(("fsdp", "deepspeed")):
+            raise ConfigError(
+                f"strategy {self.strategy!r} shares out the weights, which is not offered",
+                cause="checkpoints, averages and judging take whole tensors in each process (docs/scaling.md)",
+                cure="choose ddp; bf16-mixed and --recipe accumulate=2 save memory",
+            )
         if self.strategy not in ("auto", "ddp"):
             raise ConfigError(f"unknown strategy {self.strategy!r}", cure="choose auto or ddp")
         if not 0 <= self.save_every < float("inf"):
@@ -143,6 +148,8 @@ def settle(recipe: Recipe, options: TrainOptions) -> tuple[Stage, ...]:
     """The recipe's stages with the epochs and the batch size that the options ask for.
 
     The learning rate follows the batch size linearly (Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.1).
+    A recipe's own warm-up is kept, which starts lower than the paper's; one without gets the paper's if the batch is
+    larger than its own: from the recipe's learning rate up to the scaled one (section 2.2).
     """
     total = sum(stage.epochs for stage in recipe.stages if isinstance(stage, GradientStage))
     scale = 1.0 if options.epochs is None or total == 0 else options.epochs / total
@@ -154,12 +161,28 @@ def settle(recipe: Recipe, options: TrainOptions) -> tuple[Stage, ...]:
 def _settle(stage: GradientStage, options: TrainOptions, epoch_scale: float) -> GradientStage:
     epochs = stage.epochs if options.epochs is None else stage.epochs * epoch_scale
     batch_size = options.batch_size or stage.batch_size
-    optimiser = stage.optimiser
-    if batch_size != stage.batch_size:
-        optimiser = replace(optimiser, lr=optimiser.lr * batch_size / stage.batch_size)
-    stage = replace(stage, epochs=epochs, batch_size=batch_size, optimiser=optimiser)
+    factor = batch_size / stage.batch_size
+    optimiser = replace(stage.optimiser, lr=stage.optimiser.lr * factor)
+    schedule = stage.schedule
+    if factor > 1 and schedule.warmup_steps == 0:
+        schedule = replace(schedule, warmup_steps=Schedule().warmup_steps, warmup_start=1 / factor)
+    stage = replace(stage, epochs=epochs, batch_size=batch_size, optimiser=optimiser, schedule=schedule)
     changed = parse_settings(StageSettings, options.recipe, base=StageSettings.of(stage))
     return replace(stage, **{f.name: getattr(changed, f.name) for f in fields(changed)})
+
+
+def describe_learning_rate(before: GradientStage, after: GradientStage) -> str:
+    """Where a stage's learning rate comes from, for the log: the recipe, the linear rule, or the person."""
+    lr, own = after.optimiser.lr, before.optimiser.lr
+    factor = after.batch_size / before.batch_size
+    if lr != own * factor:
+        return f"learning rate {lr:g} as asked for, not scaled (the recipe's: {own:g} for {before.batch_size} images)"
+    if factor == 1:
+        return f"learning rate {lr:g}, the recipe's own for batches of {before.batch_size} images"
+    return (
+        f"learning rate {lr:g}, scaled by {factor:g} from {own:g} for batches of {before.batch_size} images to "
+        f"{after.batch_size}; warm-up from {lr * after.schedule.warmup_start:g}"
+    )
 
 
 def require_enough_images(stage: GradientStage, processes: int) -> None:

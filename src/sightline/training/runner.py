@@ -27,7 +27,7 @@ from sightline.training.history import Row
 from sightline.training.job import Job, Timer, TrainData
 from sightline.training.loader import Loading, Sampling, sensible_workers
 from sightline.training.loop import Learner, follow_gradients
-from sightline.training.options import TrainOptions, require_enough_images, settle
+from sightline.training.options import TrainOptions, describe_learning_rate, require_enough_images, settle
 from sightline.training.pace import Pace, StepPace, TimePace
 from sightline.training.progress import Progress, SilentProgress
 from sightline.training.rehearsal import rehearse
@@ -133,6 +133,9 @@ def train(
             job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
             if not options.goes_on:
                 job.log(f"starts from {system.origin}")
+            for before, after in zip(recipe.stages, stages, strict=True):
+                if isinstance(before, GradientStage) and isinstance(after, GradientStage):
+                    job.log(f"stage {after.name}: {describe_learning_rate(before, after)}")
             job.log(f"training split: {held}")
             job.log(f"validation split: {val_held}")
             data_check = check_data(system, loading.samples, None if val is None else val.samples)
