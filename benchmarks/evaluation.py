@@ -39,7 +39,9 @@ import hotcoco, msgspec, numpy
 from sightline.evaluation.evaluation import judge_columns
 from sightline.evaluation.results import kinds_of, read_results
 from sightline.evaluation.truth import open_truth
+from sightline.runtime import tune_allocator
 before, start = resident("VmRSS"), time.perf_counter()
+tune_allocator()
 results = Path(sys.argv[2])
 kind = kinds_of(results)[0]
 split = open_truth(sys.argv[1], "val", kind)

@@ -17,6 +17,7 @@ from sightline.evaluation.evaluation import Evaluation, judge_columns
 from sightline.evaluation.protocols import choose_protocols
 from sightline.evaluation.results import Results, kinds_of, read_results
 from sightline.evaluation.truth import TruthOfSplit, open_truth
+from sightline.runtime import tune_allocator
 
 if TYPE_CHECKING:
     from sightline.data.dataset import Dataset
@@ -62,6 +63,7 @@ def evaluate_results(
         ConfigError: options that do not fit.
         DataError: results or annotations that cannot be used.
     """
+    tune_allocator()  # columns come and go: a tenth of the time
     kind = _kind(predictions, rules.task)
     if rival is not None:
         require_boxes(kind)
