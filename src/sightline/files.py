@@ -64,8 +64,8 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a name is one that :func:`replace_atomically` writes under before the move."""
-    return re.fullmatch(r"\..+\.\d+\.tmp", name) is not None
+    """Whether a name is one that :func:`replace_atomically`, or safetensors within it, writes under before the move."""
+    return re.fullmatch(r"\..+\.\d+\.tmp|\.tmp[A-Za-z0-9]{6}", name) is not None
 
 
 def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:

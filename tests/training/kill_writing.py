@@ -41,13 +41,14 @@ Tracer = Callable[[FrameType, str, object], object]
 def kill_at(number: int | None, traced: Collection[str | None] = TRACED) -> None:
     """From now on this process kills itself at its ``number``-th event, lines being those of the files ``traced``.
 
-    Events are counted in ``EVENTS``; with no number they only are.
+    Events are counted in ``EVENTS``; with no number they only are. Processes that this one forks count for nothing.
     """
+    mine = os.getpid()
 
     def event() -> None:
         EVENTS[0] += 1
-        if EVENTS[0] == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if EVENTS[0] == number and os.getpid() == mine:
+            os.kill(mine, signal.SIGKILL)
 
     def trace(frame: FrameType, kind: str, argument: object) -> Tracer | None:
         if frame.f_code.co_filename not in traced:

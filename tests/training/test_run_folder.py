@@ -114,7 +114,7 @@ def test_config_of_a_resumed_run_must_be_the_same(tmp_path: Path) -> None:
 def test_what_was_being_written_when_a_run_was_killed_goes_at_resume(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path, resume=False) as run:
         write_checkpoint(run.last, Checkpoint(TrainState(), {}))
-    left = {".best.safetensors.4711.tmp", ".history.csv.12.tmp"}
+    left = {".best.safetensors.4711.tmp", ".history.csv.12.tmp", ".tmpF4pZmO"}
     mine = {"notes.tmp", ".notes.tmp", "best.safetensors"}
     for name in left | mine:
         (tmp_path / name).write_bytes(b"half")

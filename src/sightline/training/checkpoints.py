@@ -283,9 +283,7 @@ def _damaged(file: Path, what: str) -> ModelFileError:
 
 
 def _unwritable(folder: Path, what: str) -> SightlineError:
-    return SightlineError(
-        what,
-        place=folder,
-        cause="the disk is full or was taken away",
-        cure="make room and go on with --resume: the checkpoint before this one is whole",
-    )
+    cure = "make room and go on with --resume: the checkpoint before this one is whole"
+    if not has_checkpoint(folder):
+        cure = "make room and give the same command again: nothing had been saved yet"
+    return SightlineError(what, place=folder, cause="the disk is full or was taken away", cure=cure)
