@@ -107,6 +107,8 @@ def train(
     fabric, devices, helpers = start_fabric(options)
     # Outermost: torchrun's request to end comes while it is found out which process is gone.
     with StopRequest() as stop, in_company(fabric, helpers):
+        # A folder that nobody named is numbered by each process for itself.
+        run = replace(run, path=fabric.broadcast(run.path))
         for stage in stages:
             if isinstance(stage, GradientStage):
                 require_enough_images(stage, fabric.world_size)
