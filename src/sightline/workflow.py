@@ -29,6 +29,7 @@ from sightline.processes import Processes
 from sightline.report.gallery import Picture
 from sightline.structures import Classes, Sample
 from sightline.training import runner
+from sightline.training.continuation import JUDGED, require_way_on
 from sightline.training.devices import choose_accelerator, choose_precision
 from sightline.training.history import read_history
 from sightline.training.job import TrainData
@@ -39,7 +40,6 @@ from sightline.training.progress import Progress as TrainProgress
 from sightline.training.progress import SilentProgress
 from sightline.training.run_folder import RunFolder
 from sightline.training.validation import Evaluate
-from sightline.training.way_on import JUDGED, require_way_on
 from sightline.zoo import load
 
 RUNS = Path("runs")

@@ -12,7 +12,7 @@ from sightline.contract import DataNeeds, Recipe
 from sightline.data.dataset import open_dataset
 from sightline.errors import DataError
 from sightline.structures import Classes, Sample, Target
-from sightline.training.data_needs import check_data, count_examples
+from sightline.training.guards.data_needs import check_data, count_examples
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress

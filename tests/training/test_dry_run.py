@@ -12,13 +12,13 @@ from tiny_system import TinySystem, make_samples, make_system, negative_error, s
 from sightline.contract import GradientStage, Recipe
 from sightline.errors import SightlineError
 from sightline.structures import ImageBatch, LossTerm, Sample, Target
+from sightline.training.guards.replay import compute_apart
+from sightline.training.guards.worst_batch import worst_batch
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress
-from sightline.training.replay import compute_apart
 from sightline.training.run_folder import RunFolder
 from sightline.training.runner import train
-from sightline.training.worst_batch import worst_batch
 from sightline.transforms.crop import RandomCrop
 from sightline.transforms.flip import HorizontalFlip
 from sightline.transforms.preparation import Preparation

@@ -8,11 +8,11 @@ from tiny_system import TinySystem, make_system, stage
 from sightline.contract import FitStage, GradientStage, Optimiser, Schedule
 from sightline.errors import ConfigError
 from sightline.training.checkpoints import Checkpoint, peek_state, read_checkpoint, write_checkpoint
+from sightline.training.continuation import require_way_on
 from sightline.training.history import read_history
 from sightline.training.options import TrainOptions
 from sightline.training.runner import TrainResult
 from sightline.training.schedules import learning_rate_share
-from sightline.training.way_on import require_way_on
 
 FLAT = Schedule("constant", warmup_steps=0)
 AVERAGED = {"optimiser": Optimiser("adamw", lr=0.01), "ema": 0.9, "accumulate": 2}

@@ -17,9 +17,9 @@ from sightline.evaluation.evaluate import predict_dataset
 from sightline.runtime import is_out_of_memory
 from sightline.structures import ImageBatch, LossTerm, Sample, Target
 from sightline.training.cache import HeldSamples
+from sightline.training.guards.lost_workers import worker_lost
+from sightline.training.guards.memory import smaller, smaller_images
 from sightline.training.job import TrainData
-from sightline.training.lost_workers import worker_lost
-from sightline.training.memory import smaller, smaller_images
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress
 from sightline.training.run_folder import RunFolder

@@ -18,11 +18,11 @@ from sightline.errors import ConfigError
 from sightline.evaluation.cost import Cost
 from sightline.judging import METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE, Judgement
 from sightline.replicates import SEEDS_FILE, SEEDS_REPORT, Replicates, require_seeds, train_seeds
+from sightline.training.continuation import require_way_on
 from sightline.training.devices import choose_accelerator
 from sightline.training.options import TrainOptions
 from sightline.training.progress import Progress
 from sightline.training.run_folder import require_usable
-from sightline.training.way_on import require_way_on
 from sightline.workflow import (
     SplitData,
     Splits,

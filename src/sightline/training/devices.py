@@ -9,8 +9,8 @@ from lightning_fabric import Fabric
 
 from sightline.errors import ConfigError
 from sightline.runtime import cpu_has_bf16
-from sightline.training.launching import Helpers, meeting, start_helpers
 from sightline.training.options import TrainOptions
+from sightline.training.processes.launching import Helpers, meeting, start_helpers
 
 FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 

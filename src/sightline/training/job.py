@@ -14,9 +14,9 @@ from sightline.processes import Processes
 from sightline.structures import Sample
 from sightline.training.cache import HeldSamples
 from sightline.training.checkpoints import Checkpoint, write_checkpoint
+from sightline.training.guards.memory import answering_for_memory, smaller_images
 from sightline.training.history import Row, describe_row, read_history, write_history
 from sightline.training.loader import Loading
-from sightline.training.memory import answering_for_memory, smaller_images
 from sightline.training.options import TrainOptions
 from sightline.training.progress import Progress
 from sightline.training.run_folder import RunFolder

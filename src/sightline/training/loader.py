@@ -20,7 +20,7 @@ from sightline.errors import SightlineError
 from sightline.processes import ALONE, Processes
 from sightline.runtime import tune_allocator, usable_cores
 from sightline.structures import ImageBatch, Sample, Size, Target
-from sightline.training.lost_workers import loading_failed, worker_lost
+from sightline.training.guards.lost_workers import loading_failed, worker_lost
 from sightline.transforms.pipeline import Transform, apply
 from sightline.transforms.preparation import Preparation
 

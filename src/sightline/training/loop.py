@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from sightline.contract import GradientStage, NeuralSystem
 from sightline.model_file import tensors_of
 from sightline.training.ema import Ema
+from sightline.training.guards.watch import Watch
 from sightline.training.history import Row
 from sightline.training.job import Job
 from sightline.training.loader import Sampling
@@ -32,7 +33,6 @@ from sightline.training.schedules import learning_rate_share
 from sightline.training.state import TrainState
 from sightline.training.steps import Stepper
 from sightline.training.validation import validation_losses
-from sightline.training.watch import Watch
 
 _SMOOTHING = 0.9
 

@@ -20,22 +20,22 @@ from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
 from sightline.training.cache import hold_in_memory
 from sightline.training.checkpoints import Checkpoint, peek_state, read_checkpoint
-from sightline.training.company import in_company
-from sightline.training.data_needs import check_data
+from sightline.training.continuation import extended
 from sightline.training.devices import start_fabric
+from sightline.training.guards.data_needs import check_data
+from sightline.training.guards.dry_run import rehearse
 from sightline.training.history import Row
 from sightline.training.job import Job, Timer, TrainData
 from sightline.training.loader import Loading, Sampling, sensible_workers
 from sightline.training.loop import Learner, follow_gradients
 from sightline.training.options import TrainOptions, describe_learning_rate, require_enough_images, settle
 from sightline.training.pace import Pace, StepPace, TimePace
+from sightline.training.processes.heartbeat import heartbeat
 from sightline.training.progress import Progress, SilentProgress
-from sightline.training.rehearsal import rehearse
 from sightline.training.run_folder import RunFolder
 from sightline.training.state import TrainState
 from sightline.training.stopping import StopRequest
 from sightline.training.validation import Evaluate
-from sightline.training.way_on import extended
 
 FREE_ON_RESUME = (
     *("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers"),
@@ -106,7 +106,7 @@ def train(
     stages = settle(recipe, options)
     fabric, devices, helpers = start_fabric(options)
     # Outermost: torchrun's request to end comes while it is found out which process is gone.
-    with StopRequest() as stop, in_company(fabric, helpers):
+    with StopRequest() as stop, heartbeat(fabric, helpers):
         # A folder that nobody named is numbered by each process for itself.
         run = replace(run, path=fabric.broadcast(run.path))
         for stage in stages:

@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from sightline.contract import GradientStage, NeuralSystem
 from sightline.errors import SightlineError
 from sightline.structures import LossTerm, divisor
+from sightline.training.draws import seed_draws
 from sightline.training.ema import Ema
 from sightline.training.loader import TrainBatch
-from sightline.training.replay import seed_draws
 
 MOST_SKIPPED = 20
 """Steps in a row that the scaler of 16-mixed may skip: its scale, 65,536 at first, is then below a tenth."""

@@ -10,8 +10,8 @@ from lightning_fabric import Fabric
 from sightline.contract import NeuralSystem, System
 from sightline.processes import ALONE, Processes
 from sightline.structures import Sample
+from sightline.training.guards.memory import Load, answering_for_memory, smaller_images
 from sightline.training.loader import Loading
-from sightline.training.memory import Load, answering_for_memory, smaller_images
 
 Evaluate = Callable[[System[Any], Sequence[Sample], Processes], Mapping[str, float]]
 """Metrics of a system on samples, such as {"AP": 0.4, "AP50": 0.6}; "best" means the highest value of the

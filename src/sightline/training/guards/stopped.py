@@ -24,9 +24,9 @@ from sightline.errors import ModelFileError, SightlineError
 from sightline.layers.sync_norm import SyncBatchNorm2d
 from sightline.model_file import load_weights, write_model
 from sightline.structures import ImageBatch, Target
-from sightline.training.causes import Cause, Evidence, find_causes
+from sightline.training.guards.causes import Cause, Evidence, find_causes
+from sightline.training.guards.replay import Outcome, compute_apart
 from sightline.training.loader import TrainBatch
-from sightline.training.replay import Outcome, compute_apart
 from sightline.training.steps import NotFiniteError
 
 FOLDER = "stopped"

@@ -4,7 +4,6 @@ The dry run before a stage and the look at a step that went wrong both need what
 """
 
 import contextlib
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from sightline.contract import NeuralSystem
 from sightline.structures import LossTerm
+from sightline.training.draws import draws_kept, seed_draws
 from sightline.training.loader import TrainBatch
 
 _REDUCED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -60,38 +60,6 @@ def compute_apart(
         found = torch.autograd.grad(total, list(learning.values()), allow_unused=True)
         bad = [name for name, gradient in zip(learning, found, strict=True) if not _is_finite(gradient)]
         return Outcome({name: value.item() for name, value in losses.items()}, tuple(bad))
-
-
-def seed_draws(device: torch.device, *numbers: int) -> None:
-    """Seed every source of random numbers that a system may draw from, by what the draw is for.
-
-    With a seed for each step, the draws of a step do not depend on what came before it: on a resume, on a validation.
-    """
-    words = np.random.SeedSequence(numbers).generate_state(4)
-    seed = int(words[0]) << 32 | int(words[1])
-    # Not torch.manual_seed: it also queues seeds for devices that are not there, at 2 ms a time.
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
-    np.random.seed(int(words[2]))
-    random.seed(int(words[3]))
-
-
-@contextlib.contextmanager
-def draws_kept(device: torch.device) -> Iterator[None]:
-    """Every source of random numbers is afterwards where it was."""
-    python, numpy = random.getstate(), np.random.get_state()
-    mps = torch.mps.get_rng_state() if device.type == "mps" else None
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        if mps is not None:
-            torch.mps.set_rng_state(mps)
 
 
 @contextlib.contextmanager

@@ -12,12 +12,12 @@ from torch import Tensor
 from sightline.contract import GradientStage, NeuralSystem
 from sightline.errors import SightlineError
 from sightline.runtime import peak_memory, reset_peak_memory
-from sightline.training.causes import Evidence, find_causes
+from sightline.training.guards.causes import Evidence, find_causes
+from sightline.training.guards.memory import Load, answering_for_memory, named, smaller
+from sightline.training.guards.replay import compute_apart
+from sightline.training.guards.worst_batch import worst_batch
 from sightline.training.job import Job
 from sightline.training.loader import Sampling
-from sightline.training.memory import Load, answering_for_memory, named, smaller
-from sightline.training.replay import compute_apart
-from sightline.training.worst_batch import worst_batch
 
 _REMEMBERED = {"sgd": 1, "adamw": 2}
 """Tensors of the size of the weights that an optimiser keeps."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from sightline.contract import NeuralSystem
 from sightline.structures import ImageBatch, Target
+from sightline.training.guards.replay import Outcome, compute_apart
 from sightline.training.loader import TrainBatch
-from sightline.training.replay import Outcome, compute_apart
 
 HUGE_WEIGHT = 1e4
 """A weight above it is far from anything that networks with normalised inputs learn."""

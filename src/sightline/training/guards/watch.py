@@ -9,12 +9,12 @@ from lightning_fabric import Fabric
 from torch.optim import Optimizer
 
 from sightline.contract import GradientStage, NeuralSystem
-from sightline.training.causes import Evidence
+from sightline.training.guards.causes import Evidence
+from sightline.training.guards.memory import Load, answering_for_memory, smaller
+from sightline.training.guards.stopped import Circumstances, stop, synchronised
 from sightline.training.loader import TrainBatch
-from sightline.training.memory import Load, answering_for_memory, smaller
 from sightline.training.optimisers import optimiser_tensors
 from sightline.training.steps import NotFiniteError, Stepper
-from sightline.training.trouble import Circumstances, stop, synchronised
 
 _REMEMBERED = 20
 

@@ -15,15 +15,15 @@ from sightline.contract import GradientStage, Optimiser, Recipe, Schedule
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.errors import ModelFileError, SightlineError
 from sightline.structures import Classes, ImageBatch, LossTerm, Sample, Target
-from sightline.training.causes import Evidence, find_causes
+from sightline.training.guards.causes import Evidence, find_causes
+from sightline.training.guards.stopped import Stopped, load_stopped
+from sightline.training.guards.worst_batch import worst_batch
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress
 from sightline.training.run_folder import RunFolder
 from sightline.training.runner import train
 from sightline.training.steps import MOST_SKIPPED, Stepper
-from sightline.training.trouble import Stopped, load_stopped
-from sightline.training.worst_batch import worst_batch
 
 WILD = stage(optimiser=Optimiser(lr=1e30), schedule=Schedule("constant", warmup_steps=0), epochs=20)
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from tiny_system import make_samples, make_system, negative_error
 
 from sightline.training.checkpoints import read_checkpoint
-from sightline.training.company import _of_an_exchange
 from sightline.training.history import read_history
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions
+from sightline.training.processes.heartbeat import _of_an_exchange
 from sightline.training.progress import SilentProgress
 from sightline.training.run_folder import RunFolder
 from sightline.training.runner import train

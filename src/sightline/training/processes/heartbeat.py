@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from sightline.errors import ConfigError, DataError, HelperEndedError, ModelFileError, SightlineError
-from sightline.training.launching import Helpers
+from sightline.training.processes.launching import Helpers
 
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -110,7 +110,7 @@ def _read(rank: int, kind: str, what: str, place: str | None, cause: str | None,
 
 
 @dataclass
-class Company:
+class Heartbeat:
     """The other processes of a run, watched by a thread.
 
     Args:
@@ -230,7 +230,7 @@ def _of_an_exchange(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def in_company(fabric: Fabric, helpers: Helpers) -> Iterator[None]:
+def heartbeat(fabric: Fabric, helpers: Helpers) -> Iterator[None]:
     """Inside, what ends one process ends all, with the same error in each.
 
     Raises:
@@ -240,24 +240,24 @@ def in_company(fabric: Fabric, helpers: Helpers) -> Iterator[None]:
     if fabric.world_size == 1:
         yield
         return
-    company = Company(Board(fabric.global_rank, fabric.world_size), helpers, fabric.is_global_zero)
+    heart = Heartbeat(Board(fabric.global_rank, fabric.world_size), helpers, fabric.is_global_zero)
     fabric.barrier()
-    company.start()
+    heart.start()
     try:
         yield
         fabric.barrier()
     except Exception as error:
-        raise _answer(company, error, same_machine=fabric.node_rank == 0) from error
+        raise _answer(heart, error, same_machine=fabric.node_rank == 0) from error
     finally:
-        company.stop()
+        heart.stop()
 
 
-def _answer(company: Company, error: Exception, *, same_machine: bool) -> Exception:
+def _answer(heart: Heartbeat, error: Exception, *, same_machine: bool) -> Exception:
     """The error to end with: another's if that is the reason, else this process's own."""
-    trouble = company.explain(error)
+    trouble = heart.explain(error)
     if trouble is not None:
-        silent = same_machine and not company.must_say(trouble)
+        silent = same_machine and not heart.must_say(trouble)
         return HelperEndedError(trouble.error.what) if silent else trouble.error
     own = error if isinstance(error, SightlineError) else SightlineError(f"{type(error).__name__}: {error}")
-    told = company.tell(own)
+    told = heart.tell(own)
     return HelperEndedError(own.what) if told and same_machine else error
