@@ -132,6 +132,20 @@ def test_keypoints_are_judged_by_the_spread_that_the_protocol_names(labelled, tm
     assert uniform.matched.overlap[0] == pytest.approx((1 + np.exp(-0.5)) / 2)
 
 
+def test_objects_without_a_visible_keypoint_need_not_be_found_at_a_threshold_either(labelled, tmp_path):
+    file = labelled / "annotations" / "instances_val2017.json"
+    set_ = json.loads(file.read_text())
+    unseen = [entry for entry in set_["annotations"] if entry["image_id"] == 3]
+    for entry in unseen:
+        entry |= {"keypoints": [0, 0, 0, 0, 0, 0], "num_keypoints": 0}
+    write(file, set_)
+    rows = [row for row in point_rows() if row["image_id"] != 3]
+    _, evaluation = judged(labelled, write(tmp_path / "k.json", rows), "keypoints")
+    points = [evaluation.operating_point, *evaluation.class_operating_points[:2]]
+    assert [(point.precision, point.recall, point.f1) for point in points] == [(1, 1, 1)] * 3
+    assert [found.objects for found in evaluation.result.per_class] == [3, 3, 0]
+
+
 def test_what_is_written_is_read_again(labelled, tmp_path):
     results, evaluation = judged(labelled, write(tmp_path / "m.json", mask_rows()), "masks")
     save_results(tmp_path / "again.json", results.found, evaluation.image_ids, evaluation.classes)

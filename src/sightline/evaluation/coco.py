@@ -46,6 +46,7 @@ COCO_SIGMAS = (
 UNIFORM_SIGMA = 0.05
 """The spread where a skeleton is not COCO's and nobody gave one."""
 
+_MEASURES: Mapping[Kind, str] = {"boxes": "IoU", "masks": "IoU", "keypoints": "OKS"}
 _NAMES: Mapping[Kind, str] = {"boxes": "bbox", "masks": "segm", "keypoints": "keypoints"}
 
 # Places in the evaluator's arrays: overlaps 0.5 and 0.75, objects of all sizes, most detections an image.
@@ -130,6 +131,11 @@ class CocoResult:
     def recall_name(self) -> str:
         """What COCO calls the recall with most detections an image: ``AR100``, of keypoints ``AR``."""
         return "AR" if self.kind == "keypoints" else "AR100"
+
+    @property
+    def measure(self) -> str:
+        """What COCO calls the overlap: ``IoU``, of keypoints ``OKS``."""
+        return _MEASURES[self.kind]
 
     def metrics(self) -> dict[str, float | None]:
         """The numbers under COCO's names; ``None`` where there is nothing to measure."""
@@ -235,8 +241,7 @@ def keypoint_sigmas(truth: Truth, sigmas: Sequence[float] | None) -> tuple[float
 
 
 def _protocol(kind: Kind, sigmas: tuple[float, ...] | None) -> str:
-    measure = "OKS" if kind == "keypoints" else "IoU"
-    name = f"COCO {_NAMES[kind]} AP@[{measure}=.50:.95], 101 points, {DETECTIONS_PER_IMAGE[kind]} detections"
+    name = f"COCO {_NAMES[kind]} AP@[{_MEASURES[kind]}=.50:.95], 101 points, {DETECTIONS_PER_IMAGE[kind]} detections"
     if sigmas is None:
         return name
     if sigmas == COCO_SIGMAS:

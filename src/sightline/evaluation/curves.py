@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 from sightline.classes import Classes
-from sightline.evaluation.columns import Bools, Floats, Found, Truth
+from sightline.evaluation.coco import ignored_objects
+from sightline.evaluation.columns import Bools, Floats, Found, Kind, Truth
 from sightline.evaluation.matching import Matches
 
 
@@ -72,7 +73,7 @@ def operating_point(name: str, scores: Floats, correct: Bools, objects: int) -> 
 
 
 def operating_points(
-    truth: Truth, found: Found, matches: Matches, classes: Classes
+    truth: Truth, found: Found, matches: Matches, classes: Classes, kind: Kind = "boxes"
 ) -> tuple[OperatingPoint, tuple[OperatingPoint, ...]]:
     """The one threshold that serves all classes best, and that of each class.
 
@@ -81,11 +82,12 @@ def operating_points(
         found: the detections.
         matches: of these, as ``matching.match_columns`` gives them.
         classes: what the labels mean.
+        kind: what was compared.
     """
     counted = np.flatnonzero(matches.counted)
     by_class = counted[np.argsort(found.labels[counted], kind="stable")]
     labels, scores, correct = found.labels[by_class], found.scores[by_class], matches.correct[by_class]
-    objects = np.bincount(truth.labels[~truth.ignore], minlength=len(classes))
+    objects = np.bincount(truth.labels[~ignored_objects(truth, kind)], minlength=len(classes))
     ends = np.searchsorted(labels, np.arange(len(classes) + 1))
     per_class = tuple(
         operating_point(name, scores[start:stop], correct[start:stop], int(objects[label]))

@@ -94,7 +94,7 @@ class Evaluation:
 
     @cached_property
     def _points(self) -> tuple[OperatingPoint, tuple[OperatingPoint, ...]]:
-        return operating_points(self.truth, self.found, self.matched, self.classes)
+        return operating_points(self.truth, self.found, self.matched, self.classes, self.result.kind)
 
     @property
     def operating_point(self) -> OperatingPoint:

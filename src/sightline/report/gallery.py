@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sightline.evaluation.coco import ignored_objects
 from sightline.evaluation.columns import image_rows
 from sightline.evaluation.evaluate import Evaluation, LabelledImages
 from sightline.report.draw import class_colours, draw, encode, side_by_side
@@ -40,7 +41,7 @@ class Picture:
         image_id: of the image.
         jpeg: truth at the left and predictions at the right, as a JPEG file.
         f1: score of the image, in 0..1.
-        overlap: mean IoU of the right detections; 0 without any.
+        overlap: of the right detections with their objects, the mean; of keypoints the likeness (OKS); 0 without any.
         objects: objects to find.
         found: those of them that were found.
         wrong: detections at or above the threshold that found nothing.
@@ -98,7 +99,7 @@ def _scored(evaluation: Evaluation, threshold: float) -> list[_Scored]:
     columns = (
         count(detections.images[matched.counted & kept]),
         count(detections.images[right]),
-        count(truth.images[~truth.ignore]),
+        count(truth.images[~ignored_objects(truth, evaluation.result.kind)]),
         count(detections.images[right], matched.overlap[right]),
     )
     return [
@@ -150,9 +151,10 @@ def _truth(sample: Sample, evaluation: Evaluation, index: int, threshold: float)
     right = matched.correct[found] & (evaluation.found.scores[found] >= threshold)
     missed = np.ones(len(truth), np.bool_)
     missed[matched.object_of[found][right]] = False
+    ignored = ignored_objects(truth, evaluation.result.kind)[own].tolist()
     names = [
-        f"({evaluation.classes.names[label]})" if ignored else evaluation.classes.names[label]
-        for label, ignored in zip(truth.labels[own].tolist(), truth.ignore[own].tolist(), strict=True)
+        f"({evaluation.classes.names[label]})" if uncounted else evaluation.classes.names[label]
+        for label, uncounted in zip(truth.labels[own].tolist(), ignored, strict=True)
     ]
     boxes, labels = _tensors(truth.boxes[own], truth.labels[own])
     return _drawn(sample.image, boxes, names, None, labels=labels, dashed=missed[own].tolist())

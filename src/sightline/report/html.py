@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sightline.evaluation.bootstrap import Comparison
-from sightline.evaluation.coco import ClassResult
+from sightline.evaluation.coco import ClassResult, ignored_objects
 from sightline.evaluation.cost import Cost
 from sightline.evaluation.curves import OperatingPoint
 from sightline.evaluation.evaluate import Evaluation
@@ -123,7 +123,8 @@ def _quantity(value: float) -> str:
 
 def _headline(report: ReportData) -> str:
     result, cost = report.evaluation.result, report.cost
-    values = [(number(result.ap), "AP, IoU 0.50 to 0.95"), (number(result.ap50), "AP50, IoU 0.50")]
+    measure = result.measure
+    values = [(number(result.ap), f"AP, {measure} 0.50 to 0.95"), (number(result.ap50), f"AP50, {measure} 0.50")]
     values.append((number(report.evaluation.operating_point.f1), "F1 at the best threshold"))
     if cost is not None:
         values += [(number(cost.milliseconds, 1), "ms an image"), (_quantity(cost.parameters), "parameters")]
@@ -147,6 +148,12 @@ def _curves(evaluation: Evaluation) -> str:
     metrics = [(name, number(value)) for name, value in result.metrics().items()]
     names, values = "".join(f"<th>{name}</th>" for name, _ in metrics), "".join(f"<td>{v}</td>" for _, v in metrics)
     point = evaluation.operating_point
+    sizes = "m and l are objects of 32² to 96² and of over 96² pixels of area"
+    if result.kind != "keypoints":
+        sizes = (
+            "s, m and l are objects under 32², up to 96² and over 96² pixels of area; AR1, AR10 and AR100 allow so "
+            "many detections an image"
+        )
     few = sum(found.objects > 0 for found in result.per_class) <= plots.MOST_CURVES
     text = ""
     if not math.isnan(point.threshold):
@@ -158,10 +165,11 @@ def _curves(evaluation: Evaluation) -> str:
     return (
         f'<div class="scroll"><table class="numbers"><thead><tr>{names}</tr></thead>'
         f"<tbody><tr>{values}</tr></tbody></table></div>\n"
-        f'<p class="soft">{escape(result.protocol)}: s, m and l are objects under 32², up to 96² and over 96² pixels '
-        f"of area; AR1, AR10 and AR100 allow so many detections an image.</p>\n"
+        f'<p class="soft">{escape(result.protocol)}: {sizes}.</p>\n'
         + text
-        + figures((plots.pr_plot(result.curves, evaluation.class_operating_points), plots.class_plot(result)))
+        + figures(
+            (plots.pr_plot(result.curves, evaluation.class_operating_points, result.measure), plots.class_plot(result))
+        )
     )
 
 
@@ -179,18 +187,17 @@ def _protocols(evaluation: Evaluation) -> str:
     return sortable_table(("class", *means), rows)
 
 
-_CLASS_COLUMNS = (
-    *("class", "AP", "AP50", "AP75", "AR100", "objects", "detections"),
-    *("best F1", "at score", "precision", "recall"),
-)
-
-
 def _class_table(evaluation: Evaluation) -> str:
-    pairs = zip(evaluation.result.per_class, evaluation.class_operating_points, strict=True)
-    table = sortable_table(_CLASS_COLUMNS, [(found.name, _class_cells(found, point)) for found, point in pairs])
+    result = evaluation.result
+    pairs = zip(result.per_class, evaluation.class_operating_points, strict=True)
+    columns = (
+        *("class", "AP", "AP50", "AP75", result.recall_name, "objects", "detections"),
+        *("best F1", "at score", "precision", "recall"),
+    )
+    table = sortable_table(columns, [(found.name, _class_cells(found, point)) for found, point in pairs])
     text = (
         '<p class="soft">Click on a column to sort. Precision and recall are those at the score with the best '
-        "F1, at IoU 0.50.</p>\n"
+        f"F1, at {result.measure} 0.50.</p>\n"
     )
     return table + text if table else ""
 
@@ -208,23 +215,23 @@ _KINDS = {"best": "Best", "worst": "Worst", "random": "At random"}
 def _pictures(report: ReportData) -> str:
     if not report.gallery:
         return ""
-    threshold = report.evaluation.shown_threshold
+    threshold, measure = report.evaluation.shown_threshold, report.evaluation.result.measure
     text = (
         f"<p>Truth at the left, detections with a score of at least {threshold:.2f} at the right. Broken lines: missed "
         "objects at the left, wrong detections at the right; names in brackets do not count. Images are ranked by F1 "
-        "at IoU 0.50. Click on a picture to enlarge it.</p>\n"
+        f"at {measure} 0.50. Click on a picture to enlarge it.</p>\n"
     )
     for kind, title in _KINDS.items():
-        pictures = block("pictures", (_figure(picture) for picture in report.gallery if picture.kind == kind))
+        pictures = block("pictures", (_figure(picture, measure) for picture in report.gallery if picture.kind == kind))
         text += f"<h3>{title}</h3>\n{pictures}" if pictures else ""
     return text
 
 
-def _figure(picture: Picture) -> str:
+def _figure(picture: Picture, measure: str) -> str:
     source = base64.b64encode(picture.jpeg).decode("ascii")
     caption = (
         f"image {picture.image_id}: F1 {picture.f1:.2f}; {picture.found} of {picture.objects} objects found, "
-        f"{picture.wrong} wrong; mean IoU {number(picture.overlap if picture.found else None, 2)}"
+        f"{picture.wrong} wrong; mean {measure} {number(picture.overlap if picture.found else None, 2)}"
     )
     return (
         f'<figure><img src="data:image/jpeg;base64,{source}" alt="Truth and detections of image {picture.image_id}">'
@@ -255,7 +262,7 @@ def _data(report: ReportData) -> str:
     facts: dict[str, object] = {
         "images evaluated": f"{evaluation.truth.count:,}",
         "objects": f"{len(evaluation.truth):,}",
-        "of these ignored": f"{int(evaluation.truth.ignore.sum()):,}",
+        "of these ignored": f"{int(ignored_objects(evaluation.truth, evaluation.result.kind).sum()):,}",
         "classes": f"{len(evaluation.classes):,}",
     }
     if evaluation.seconds_per_image is not None:

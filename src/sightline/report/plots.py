@@ -66,12 +66,13 @@ def learning_rate_plot(history: Sequence[Row]) -> str:
     return canvas.svg
 
 
-def pr_plot(curves: Sequence[Curve], points: Sequence[OperatingPoint] = ()) -> str:
+def pr_plot(curves: Sequence[Curve], points: Sequence[OperatingPoint] = (), measure: str = "IoU") -> str:
     """Precision over recall of each class at overlap 0.5; empty without a class that has objects.
 
     Args:
         curves: one a class.
         points: one a class or none: the operating points are marked by rings.
+        measure: what the overlap is called.
     """
     shown = [curve for curve in curves if len(curve.recall)]
     if not shown:
@@ -79,7 +80,7 @@ def pr_plot(curves: Sequence[Curve], points: Sequence[OperatingPoint] = ()) -> s
     many = len(shown) > MOST_CURVES
     rings = {point.name: point for point in points if math.isfinite(point.threshold)}
     caption = "Precision over recall at overlap 0.5"
-    with axes_for("pr", "Precision and recall at IoU 0.5", "recall", "precision", caption=caption) as canvas:
+    with axes_for("pr", f"Precision and recall at {measure} 0.5", "recall", "precision", caption=caption) as canvas:
         style: dict[str, Any]
         for index, curve in enumerate(shown):
             colour = INK if many else COLOURS[index % len(COLOURS)]
