@@ -94,6 +94,7 @@ def test_what_makes_no_sense_is_refused(fails, trained, shapes, perfect, tmp_pat
     assert "--resamples has no meaning with one model alone" in fails(USAGE, *judge, "--resamples", 5)
     assert "--seed has no meaning with one model alone" in fails(USAGE, *judge, "--seed", 5)
     assert "at least 1 resample, got 0" in fails(USAGE, *judge, "--against", perfect, "--resamples", 0)
+    assert "--seed must be at least 0, got -1" in fails(USAGE, *judge, "--against", perfect, "--seed", -1)
     assert "no such model file" in fails(MODEL, *judge, "--against", tmp_path / "none.safetensors")
     assert "none.json" in fails(DATA, *judge, "--against", tmp_path / "none.json")
     foreign = tmp_path / "foreign.json"

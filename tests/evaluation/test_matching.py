@@ -1,10 +1,14 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from splits_fabricated import found_from, split_from, truth_from
 
-from sightline.evaluation.matching import match
+from sightline.evaluation.matching import match, match_columns
+from sightline.evaluation.voc import voc_matches
 from sightline.structures import Detections, Target
 
 SIZE = (400, 400)
@@ -94,3 +98,31 @@ def test_each_object_is_found_once_and_by_enough_overlap(seed, iou):
             if index >= 0:
                 assert result.labels[row] == target.labels[index]
                 assert matches.overlap[row] >= iou
+
+
+def matched_everywhere(truth, found):
+    matches, (right, counted) = match_columns(truth, found), voc_matches(truth, found)
+    return [part.tolist() for part in (matches.object_of, matches.overlap, matches.counted, right, counted)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_portions_make_no_difference(monkeypatch, seed):
+    truth, found = split_from(seed)
+    whole = matched_everywhere(truth, found)
+    monkeypatch.setattr("sightline.evaluation.overlaps._PAIRS_AT_ONCE", 7)
+    assert matched_everywhere(truth, found) == whole
+
+
+def test_memory_does_not_grow_with_the_pairs(monkeypatch):
+    # A million pairs of one class, of which few overlap: shelves in a shop.
+    monkeypatch.setattr("sightline.evaluation.overlaps._PAIRS_AT_ONCE", 10_000)
+    spots = [(20 * k, 0, 20 * k + 10, 10) for k in range(250)]
+    truth = truth_from(40, [(image, 0, box, False) for image in range(40) for box in spots])
+    found = found_from(40, [(image, box, 0, 0.5) for image in range(40) for box in spots[:100]])
+    tracemalloc.start()
+    try:
+        assert match_columns(truth, found).correct.all()
+        assert voc_matches(truth, found)[0].all()
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()

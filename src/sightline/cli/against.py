@@ -47,6 +47,8 @@ class Rival:
             raise ConfigError(
                 f"a comparison needs at least 1 resample, got {self.resamples}", cure=f"{RESAMPLES} is usual"
             )
+        if self.seed is not None and self.seed < 0:
+            raise ConfigError(f"--seed must be at least 0, got {self.seed}", cure="0 is usual")
 
     @property
     def is_results(self) -> bool:

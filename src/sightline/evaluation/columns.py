@@ -187,8 +187,15 @@ def image_rows(columns: Truth | Found, image: int) -> slice:
 
 def xywh(columns: Truth | Found) -> Floats:
     """(N, 4) x, y, width, height; as a file has them where the columns came from one."""
-    sides = columns.boxes[:, 2:] - columns.boxes[:, :2] if columns.sides is None else columns.sides
-    return np.concatenate([columns.boxes[:, :2], sides], axis=1)
+    return np.concatenate([columns.boxes[:, :2], sides_of(columns, slice(None))], axis=1)
+
+
+def sides_of(columns: Truth | Found, rows: Ints | slice) -> Floats:
+    """(R, 2) width and height of some rows; as a file has them where the columns came from one."""
+    if columns.sides is not None:
+        return columns.sides[rows]
+    boxes = columns.boxes[rows]
+    return boxes[:, 2:] - boxes[:, :2]
 
 
 def _owners(items: "Sequence[Target] | Sequence[Detections]") -> Ints:

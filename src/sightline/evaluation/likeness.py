@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from hotcoco import primitives
 
-from sightline.evaluation.columns import Bools, Floats, Found, Ints, Kind, Truth, xywh
+from sightline.evaluation.columns import Bools, Floats, Found, Ints, Kind, Truth, sides_of, xywh
 
 
 def pair_likeness(
@@ -38,7 +38,7 @@ def pair_likeness(
         ValueError: columns without the masks or keypoints that are to be compared.
     """
     if kind == "boxes":
-        areas = _area(xywh(found)[:, 2:])[detection], _area(xywh(truth)[:, 2:])[target]
+        areas = _area(sides_of(found, detection)), _area(sides_of(truth, target))
         return pair_overlap(found.boxes[detection], truth.boxes[target], truth.ignore[target], areas)
     if kind == "masks":
         return _mask_overlap(truth, found, detection, target)

@@ -20,6 +20,7 @@ import numpy as np
 from sightline.evaluation.coco import DETECTIONS_PER_IMAGE, ignored_objects, keypoint_sigmas
 from sightline.evaluation.columns import Bools, Floats, Found, Ints, Kind, Truth, found_of, image_slices, truth_of
 from sightline.evaluation.likeness import pair_likeness
+from sightline.evaluation.overlaps import pairs_of_class
 
 if TYPE_CHECKING:
     from sightline.structures import Detections, Target
@@ -96,11 +97,13 @@ def match_columns(
     spread = keypoint_sigmas(truth, sigmas) if kind == "keypoints" else ()
     classes = 1 + int(found.labels.max(initial=0))
     rank = rank_in_group(found.images * classes + found.labels)
-    detection, target = pairs_of_class(truth, found, np.flatnonzero(rank < DETECTIONS_PER_IMAGE[kind]))
-    overlap = pair_likeness(truth, found, detection, target, kind, spread)
-    # The reference lets an overlap of 1 - 1e-10 pass for 1.
-    enough = overlap >= min(iou, 1 - 1e-10)
-    detection, target, overlap = detection[enough], target[enough], overlap[enough]
+    near = []
+    for detection, target in pairs_of_class(truth, found, np.flatnonzero(rank < DETECTIONS_PER_IMAGE[kind])):
+        overlap = pair_likeness(truth, found, detection, target, kind, spread)
+        # The reference lets an overlap of 1 - 1e-10 pass for 1.
+        enough = overlap >= min(iou, 1 - 1e-10)
+        near.append((detection[enough], target[enough], overlap[enough]))
+    detection, target, overlap = (np.concatenate(parts) for parts in zip(*near, strict=True))
     ignored = ignored_objects(truth, kind)
     chosen, overlap = greedy_choice(detection, target, overlap, ~ignored[target], rank, truth.ignore)
     to_ignored = (chosen >= 0) & ignored[chosen] if len(truth) else np.zeros(len(chosen), np.bool_)
@@ -117,28 +120,6 @@ def rank_in_group(group: Ints) -> Ints:
     rank = np.empty(len(group), np.int64)
     rank[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
     return rank
-
-
-def pairs_of_class(truth: Truth, found: Found, rows: Ints) -> tuple[Ints, Ints]:
-    """Detection and object of every pair in one image and class.
-
-    Args:
-        truth: the objects.
-        found: the detections, of the same images.
-        rows: (N,) rows of ``found`` that take part.
-
-    Returns:
-        Rows of ``found`` and rows of ``truth``, each (P,); pairs of a detection stand together, objects in their order.
-    """
-    classes = 1 + int(max(truth.labels.max(initial=0), found.labels.max(initial=0)))
-    groups = truth.images * classes + truth.labels
-    by_group = np.argsort(groups, kind="stable")
-    groups = groups[by_group]
-    own = found.images[rows] * classes + found.labels[rows]
-    start = np.searchsorted(groups, own)
-    count = np.searchsorted(groups, own, side="right") - start
-    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    return np.repeat(rows, count), by_group[np.repeat(start, count) + within]
 
 
 def greedy_choice(

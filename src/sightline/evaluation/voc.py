@@ -25,7 +25,7 @@ from sightline.classes import Classes
 from sightline.evaluation.coco import none_if_nan
 from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth
 from sightline.evaluation.likeness import pair_overlap
-from sightline.evaluation.matching import pairs_of_class
+from sightline.evaluation.overlaps import pairs_of_class
 
 Year = Literal["voc07", "voc12"]
 
@@ -128,13 +128,14 @@ def voc_evaluate(truth: Truth, found: Found, classes: Classes) -> dict[Year, Voc
 
 def voc_matches(truth: Truth, found: Found) -> tuple[Bools, Bools]:
     """Which detections are right, and which count at all, each (N,) in rows of ``found``."""
-    detection, target = pairs_of_class(truth, found, np.arange(len(found)))
-    none = np.zeros(len(detection), np.bool_)
-    overlap = pair_overlap(found.boxes[detection], truth.boxes[target], none)
+    near = []
+    for detection, target in pairs_of_class(truth, found, np.arange(len(found))):
+        overlap = pair_overlap(found.boxes[detection], truth.boxes[target], np.zeros(len(detection), np.bool_))
+        enough = overlap >= LEAST_OVERLAP
+        near.append((detection[enough], target[enough], overlap[enough]))
+    detection, target, overlap = (np.concatenate(parts) for parts in zip(*near, strict=True))
     order = np.lexsort((-target, overlap, detection))
-    last = np.append(detection[order][1:] != detection[order][:-1], True)[: len(order)]
-    best = order[last]
-    best = best[overlap[best] >= LEAST_OVERLAP]
+    best = order[np.append(detection[order][1:] != detection[order][:-1], True)[: len(order)]]
     rows, objects = detection[best], target[best]
     # Rows of an image are best first, so the first row of an object is its best detection.
     _, first = np.unique(objects, return_index=True)
