@@ -43,11 +43,13 @@ def test_all_protocols_in_one_table_and_in_json(run, labelled, rows):
     _, out, _ = run(*words, "--protocol", "voc12", "--protocol", "coco", "--json")
     document = json.loads(out)
     assert document["metrics"]["AP"] == pytest.approx(1.0)
+    assert document["calibration"]["temperature"] is None  # nobody knows what the scores were divided by
     voc = document["protocols"]["VOC2012 AP@.50, area under the curve"]
     assert (voc["metrics"], [row["AP"] for row in voc["per_class"]]) == ({"mAP": 1.0}, [1.0, 1.0, None])
     assert len(document["protocols"]) == 1
     _, out, _ = run(*words, "--protocol", "voc07")
     assert "COCO bbox" not in out and "VOC2007 AP@.50, 11 points" in out
+    assert "calibration error (ECE)" in out and "temperature" not in out
 
 
 def test_images_without_a_row_are_told(run, labelled, tmp_path):

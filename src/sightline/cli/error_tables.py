@@ -18,10 +18,8 @@ def show_errors(evaluation: Evaluation) -> None:
     if found is not None and found.detections:
         before = evaluation.reliability_before
         earlier = "" if before is None else f" ({before.ece:.3f} at temperature 1)"
-        print(
-            f"calibration error (ECE) {found.ece:.3f}{earlier} over {found.detections:,} detections; temperature "
-            f"{evaluation.temperature:.3f}"
-        )
+        known = "" if evaluation.temperature is None else f"; temperature {evaluation.temperature:.3f}"
+        print(f"calibration error (ECE) {found.ece:.3f}{earlier} over {found.detections:,} detections{known}")
 
 
 def show_comparison(comparison: Comparison) -> None:

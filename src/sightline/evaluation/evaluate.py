@@ -107,7 +107,7 @@ def evaluate(
     start = time.perf_counter()
     detections = predict_dataset(system, data, batch_size=batch_size, workers=workers, progress=progress)
     seconds = (time.perf_counter() - start) / len(detections) if detections else None
-    temperature = system.temperature if isinstance(system, NeuralSystem) else 1.0
+    temperature = system.temperature if isinstance(system, NeuralSystem) else None
     return replace(judge(detections, data, seconds), temperature=temperature)
 
 

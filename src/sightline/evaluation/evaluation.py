@@ -45,7 +45,7 @@ class Evaluation:
         image_ids: of the images.
         classes: what the labels mean.
         seconds_per_image: wall time of reading and predicting, or None where nobody measured it.
-        temperature: of the model, which the scores were given at.
+        temperature: of the model, which the scores were given at; None where it is not known, as of a results file.
         protocols: by which the detections are judged; COCO's numbers are always there.
     """
 
@@ -55,7 +55,7 @@ class Evaluation:
     image_ids: tuple[int, ...]
     classes: Classes
     seconds_per_image: float | None = None
-    temperature: float = 1.0
+    temperature: float | None = None
     protocols: tuple[Protocol, ...] = ("coco",)
 
     @cached_property
@@ -135,12 +135,10 @@ class Evaluation:
 
     @cached_property
     def reliability_before(self) -> Reliability | None:
-        """The same at temperature 1, worked out backwards from the scores; None where the model's is 1."""
-        return (
-            None
-            if self.temperature == 1.0
-            else self._reliability_of(scores_at(self.found.scores, 1 / self.temperature))
-        )
+        """The same at temperature 1, worked out backwards from the scores; None where the model's is 1 or not known."""
+        if self.temperature is None or self.temperature == 1.0:
+            return None
+        return self._reliability_of(scores_at(self.found.scores, 1 / self.temperature))
 
     def _reliability_of(self, all_scores: Floats) -> Reliability | None:
         scores = all_scores[self.matched.counted]
