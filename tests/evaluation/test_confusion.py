@@ -74,6 +74,33 @@ def test_what_is_said_of_a_class():
     assert ours.most_confused == (("cat", "dog", 2), ("cat", "emu", 1))
 
 
+def test_what_is_said_of_a_size():
+    small, medium, large = (0, 0, 31, 33), (100, 0, 132, 32), (200, 0, 296, 96)  # 1023, 32² and 96² pixels
+    truth = truth_from(1, [(0, 0, box, False) for box in (small, medium, large)])
+    rows = [(0, medium, 0, 0.9), (0, large, 1, 0.9), (0, (300, 300, 310, 310), 0, 0.9), (0, (0, 100, 99, 199), 2, 0.9)]
+    found = [vars(size) for size in confusion(truth, found_from(1, rows), NAMES, 0.5).by_size]
+    names = ("name", "objects", "found", "missed", "confused", "false_alarms")
+    assert [tuple(size[name] for name in names) for size in found] == [
+        ("small", 1, 0, 1, 0, 1),
+        ("medium", 1, 1, 0, 0, 0),
+        ("large", 1, 0, 0, 1, 1),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_sizes_add_up_to_the_matrix(seed):
+    ours = confusion(*split_from(seed, near=0.5), NAMES, 0.3)
+    inner = ours.counts[:-1, :-1]
+    for name, count in (
+        ("found", inner.trace()),
+        ("confused", inner.sum() - inner.trace()),
+        ("missed", ours.counts[:, -1].sum()),
+        ("false_alarms", ours.counts[-1].sum()),
+        ("objects", ours.counts[:-1].sum()),
+    ):
+        assert sum(getattr(size, name) for size in ours.by_size) == count
+
+
 def test_more_detections_than_count_for_average_precision():
     truth = truth_from(1, [(0, 0, (0, 0, 50, 50), False)])
     alarms = [(0, (100, 100, 150, 150), 1, 0.9)] * 150

@@ -46,7 +46,9 @@ def test_errors_are_told_by_kind_class_and_size():
     # Six dogs called cats: put right, dogs are all found.
     assert rows(section, "cat")[0] == ["cat", "6", "1.000", "0.000 (6)", *["0.000 (0)"] * 5]
     assert rows(section, "dog")[0] == ["dog", "6", "0.000", "1.000 (0)", *["0.000 (0)"] * 5]
-    assert [row[1] for size in ("small", "medium", "large") for row in rows(section, size)] == ["0", "12", "0"]
+    assert [rows(section, size)[0][1] for size in ("small", "medium", "large")] == ["0", "12", "0"]
+    # Objects, found, missed, confused and false alarms.
+    assert rows(section, "medium")[1][1:] == ["12", "6", "0", "6", "0"]
 
 
 def test_few_classes_have_a_matrix_and_many_the_pairs_most_confused():

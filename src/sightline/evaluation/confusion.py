@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.evaluation.columns import Found, Ints, Truth
+from sightline.evaluation.columns import Found, Ints, Truth, sides_of
 from sightline.evaluation.matching import greedy_choice, rank_in_group
 from sightline.evaluation.overlaps import pairs_in_images
+from sightline.evaluation.sizes import SIZES, size_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,27 @@ class ClassConfusion:
     false_alarms: int
 
 
+@dataclass(frozen=True)
+class SizeConfusion:
+    """What happens to the objects of one size, whatever their classes, and where there is nothing of this size.
+
+    Args:
+        name: small, medium or large.
+        objects: to find.
+        found: found under their own name.
+        missed: not found by any detection.
+        confused: found under another class's name.
+        false_alarms: detections whose own boxes are of this size, where there is no object that is still free.
+    """
+
+    name: str
+    objects: int
+    found: int
+    missed: int
+    confused: int
+    false_alarms: int
+
+
 @dataclass(frozen=True, eq=False)
 class Confusion:
     """A confusion matrix with a row and a column for the background.
@@ -52,6 +74,7 @@ class Confusion:
         threshold: score from which detections count.
         iou: least overlap of a match.
         left_out: detections on ignored objects.
+        by_size: small, medium and large.
     """
 
     names: tuple[str, ...]
@@ -59,6 +82,7 @@ class Confusion:
     threshold: float
     iou: float
     left_out: int
+    by_size: tuple[SizeConfusion, ...]
 
     @property
     def per_class(self) -> tuple[ClassConfusion, ...]:
@@ -80,7 +104,13 @@ class Confusion:
             {"object": labels[row], "detected": labels[column], "count": int(self.counts[row, column])}
             for row, column in np.argwhere(self.counts > 0)
         ]
-        return {"threshold": self.threshold, "IoU": self.iou, "cells": cells, "left_out": self.left_out}
+        return {
+            "threshold": self.threshold,
+            "IoU": self.iou,
+            "cells": cells,
+            "left_out": self.left_out,
+            "by_size": [vars(size) for size in self.by_size],
+        }
 
     def _class(self, label: int, name: str) -> ClassConfusion:
         row = self.counts[label]
@@ -119,7 +149,22 @@ def confusion(truth: Truth, found: Found, names: Sequence[str], threshold: float
     given = [detected[matched], detected[alarms], np.full(missed.sum(), nothing)]
     cells = np.concatenate(true) * (background + 1) + np.concatenate(given)
     counts = np.bincount(cells, minlength=(background + 1) ** 2).reshape(background + 1, background + 1)
-    return Confusion(tuple(names), counts, threshold, iou, int(left_out.sum()))
+    right = truth.labels[chosen[matched]] == detected[matched]
+    by_size = _by_size(
+        truth, found, (chosen[matched][right], np.flatnonzero(missed), chosen[matched][~right]), rows[alarms]
+    )
+    return Confusion(tuple(names), counts, threshold, iou, int(left_out.sum()), by_size)
+
+
+def _by_size(truth: Truth, found: Found, objects: tuple[Ints, Ints, Ints], alarms: Ints) -> tuple[SizeConfusion, ...]:
+    """Of the rows of objects that are found, missed and confused, and of the detections that are false alarms."""
+    sides = sides_of(found, alarms)
+    sizes = [size_of(truth.areas[rows]) for rows in objects] + [size_of(sides[:, 0] * sides[:, 1])]
+    counts = np.stack([np.bincount(size, minlength=len(SIZES)) for size in sizes], axis=1).tolist()
+    return tuple(
+        SizeConfusion(name, found_ones + missed + confused, found_ones, missed, confused, false_alarms)
+        for name, (found_ones, missed, confused, false_alarms) in zip(SIZES, counts, strict=True)
+    )
 
 
 def _choose(truth: Truth, found: Found, rows: Ints, iou: float) -> Ints:

@@ -24,6 +24,7 @@ from sightline.evaluation.coco import none_if_nan
 from sightline.evaluation.columns import Bools, Floats, Found, Ints, Truth, xywh
 from sightline.evaluation.matching import match_columns
 from sightline.evaluation.overlaps import pairs_in_images
+from sightline.evaluation.sizes import SIZES, size_of
 
 FOREGROUND, BACKGROUND = 0.5, 0.1
 """IoU from which an object counts as found, and below which a detection has nothing to do with it (the paper's)."""
@@ -37,9 +38,6 @@ _RIGHT, _NEITHER = -1, -2
 
 PROTOCOL = "TIDE, boxes, foreground IoU 0.5, background IoU 0.1; dAP is AP50 that would be gained"
 """What the numbers are."""
-
-SIZES = ("small", "medium", "large")
-_SIZE_LIMITS = (32.0**2, 96.0**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +197,7 @@ def errors_of(truth: Truth, found: Found, names: Sequence[str], turns: Ints | No
     places = [np.flatnonzero(classified.kind == kind) for kind in range(len(KINDS) - 1)]
     detection_sizes = _sizes_of(truth, found, classified)
     labels = [found.labels[rows] for rows in places] + [truth.labels[classified.missed]]
-    sizes = [detection_sizes[rows] for rows in places] + [_size(truth.areas[classified.missed])]
+    sizes = [detection_sizes[rows] for rows in places] + [size_of(truth.areas[classified.missed])]
     of_class = [np.bincount(owners, minlength=len(names)) for owners in labels]
     of_size = [np.bincount(owners, minlength=len(SIZES)) for owners in sizes]
 
@@ -233,16 +231,12 @@ def _chosen(precisions: tuple[Floats, Floats], index: int | None, by_size: bool)
     return mean_of_defined(by_size_and_class[index]) if by_size else float(by_class[index])
 
 
-def _size(areas: Floats) -> Ints:
-    return np.searchsorted(_SIZE_LIMITS, areas, side="right").astype(np.int64)
-
-
 def _sizes_of(truth: Truth, found: Found, classified: Classified) -> Ints:
-    """(N,) place in :data:`SIZES` of each detection: of the object that it is about, or else of its box."""
+    """(N,) place in :data:`sizes.SIZES` of each detection: of the object that it is about, or else of its box."""
     sides = xywh(found)[:, 2:]
-    sizes = _size(sides[:, 0] * sides[:, 1])
+    sizes = size_of(sides[:, 0] * sides[:, 1])
     about = classified.object_of >= 0
-    sizes[about] = _size(truth.areas[classified.object_of[about]])
+    sizes[about] = size_of(truth.areas[classified.object_of[about]])
     return sizes
 
 
@@ -281,7 +275,7 @@ class _Ranking:
         rows = np.flatnonzero(classified.kind != _NEITHER)
         owners = found.images[rows]
         rows = rows[np.lexsort((owners if turns is None else turns[owners], -found.scores[rows]))]
-        groups = _size(truth.areas) * classes + truth.labels
+        groups = size_of(truth.areas) * classes + truth.labels
 
         def table(among: Bools) -> Ints:
             counts = np.bincount(groups[among], minlength=len(SIZES) * classes)

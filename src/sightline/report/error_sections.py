@@ -82,7 +82,7 @@ def _confusions(confusion: Confusion) -> str:
         f"an object of its own class if it can, and one of another if not.{left_out}</p>\n"
     )
     body = _matrix(confusion) if few else _pairs(confusion)
-    return f"<h3>What is taken for what</h3>\n{text}{body}{_class_confusions(confusion)}"
+    return f"<h3>What is taken for what</h3>\n{text}{body}{_class_confusions(confusion)}{_size_confusions(confusion)}"
 
 
 def _matrix(confusion: Confusion) -> str:
@@ -139,6 +139,15 @@ def _class_confusions(confusion: Confusion) -> str:
         rows.append((found.name, cells))
     columns = ("class", "objects", "found", "missed", "confused", "most often with", "false alarms")
     return sortable_table(columns, rows)
+
+
+def _size_confusions(confusion: Confusion) -> str:
+    rows: list[tuple[str, list[Cell]]] = []
+    for size in confusion.by_size:
+        counts = (size.objects, size.found, size.missed, size.confused, size.false_alarms)
+        rows.append((size.name, [(float(count), f"{count:,}") for count in counts]))
+    text = '<p class="soft">A false alarm is of the size of its own box.</p>\n'
+    return sortable_table(("size", "objects", "found", "missed", "confused", "false alarms"), rows) + text
 
 
 def calibration_section(evaluation: Evaluation, calibration: Calibration | None) -> str:
