@@ -17,10 +17,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from sightline.contract import NeuralSystem, System
-from sightline.errors import ConfigError, ModelFileError
+from sightline.errors import ConfigError, ModelFileError, SightlineError
 from sightline.files import write_atomically
 from sightline.judging import METRICS_FILE, REPORT_FILE
 from sightline.report.seeds import SeedResult, SeedsReport, render_seeds
+from sightline.training.checkpoints import has_checkpoint
 from sightline.training.continuation import is_finished
 from sightline.training.history import read_history
 from sightline.training.options import TrainOptions
@@ -159,14 +160,25 @@ def train_seeds(
             shown.log(f"seed {seed}, {number + 1} of {seeds}: finished already")
         else:
             shown.log(f"seed {seed}, {number + 1} of {seeds}: in {own}")
-            begun = (own / "last").exists()
+            begun = has_checkpoint(own / "last")
             once = replace(options, seed=seed, resume=begun, from_previous=begun and options.from_previous)
-            trained = train(build(seed) if number else system, data, out=own, options=once, progress=shown)
+            try:
+                trained = train(build(seed) if number else system, data, out=own, options=once, progress=shown)
+            except SightlineError:
+                _withdraw(folder)
+                raise
             if not trained.result.finished:
                 return joined
         joined = replace(joined, runs=(*joined.runs, _result(own, seed)))
         _write(joined, settings, name)
     return joined
+
+
+def _withdraw(folder: Path) -> None:
+    """Take away seeds of which none began, so that the same command works once its mistake is mended."""
+    if [entry.name for entry in folder.iterdir()] == [SEEDS_FILE]:
+        (folder / SEEDS_FILE).unlink()
+        folder.rmdir()
 
 
 def require_seeds(seeds: int, options: TrainOptions, out: str | Path | None) -> None:
@@ -202,7 +214,7 @@ def _settings(system: System[Any], data: SplitData, options: TrainOptions) -> di
         "system": system.name,
         "config": asdict(system.config),
         "starts_from": system.origin,
-        "first_seed": options.seed,
+        "seed": options.seed,
         "data": data.train.name,
         "splits": {use: part.split for use, part in (("train", data.train), ("val", data.val), ("test", data.test))},
         "images": {use: len(part) for use, part in (("train", data.train), ("val", data.val), ("test", data.test))},

@@ -29,6 +29,7 @@ from sightline.processes import Processes
 from sightline.report.gallery import Picture
 from sightline.structures import Classes, Sample
 from sightline.training import runner
+from sightline.training.checkpoints import has_checkpoint
 from sightline.training.continuation import JUDGED, require_way_on
 from sightline.training.devices import choose_accelerator, choose_precision
 from sightline.training.history import read_history
@@ -335,13 +336,14 @@ def _withdraw(run: RunFolder, error: SightlineError) -> None:
     """
     if run.lock is None:
         return
-    if run.resumed or run.last.exists():
+    if run.resumed or has_checkpoint(run.last):
         with suppress(SightlineError):  # the disk that is full may be what ended it
             run.log(f"ended by an error: {error}")
         return
-    run.close()
-    for name in (".lock", "config.json", "log.txt"):
+    for name in ("config.json", "log.txt"):
         (run.path / name).unlink(missing_ok=True)
+    run.close()
+    (run.path / ".lock").unlink(missing_ok=True)
     if not any(run.path.iterdir()):
         run.path.rmdir()
 

@@ -2,10 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest_cli import QUICK, TINY, snapshot
 
+from sightline.files import move
+from sightline.training import checkpoints
 from sightline.training.history import read_history
 
 MODEL_FILE, USAGE = 4, 2
@@ -75,6 +78,23 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_gone_on_from(run, f
     assert (finished / "last" / "model.safetensors").read_bytes() == weights
     assert (finished / "last.damaged" / "optimiser.safetensors").exists()
     assert "is whole" in fails(USAGE, *words, "--resume", "--from-previous")
+
+
+def test_a_run_whose_checkpoint_stands_ready_alone_keeps_everything(run, words, trained, tmp_path, monkeypatch):
+    """The disk fails between the two moves: there is no ``last``, and yet the run has begun."""
+
+    def fails_between(old: Path, new: Path) -> None:
+        if old.name == "last.new" and new.with_name("previous").exists():
+            raise OSError("the disk was taken away")
+        move(old, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "move", fails_between)
+        code, _, err = run(*words)
+    assert code == 1 and "cannot be written" in err and "go on with --resume" in err
+    assert not (tmp_path / "run" / "last").exists() and (tmp_path / "run" / "config.json").exists()
+    assert run(*words, "--resume")[0] == 0
+    assert (tmp_path / "run" / "predictions.json").read_bytes() == (trained / "predictions.json").read_bytes()
 
 
 def test_a_changed_byte_of_a_model_file_is_found(fails, shapes, finished):

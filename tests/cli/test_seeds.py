@@ -119,6 +119,27 @@ def test_interrupted_seed_goes_on_where_it_stood(joined: Path, shapes, tmp_path)
         assert (tmp_path / "runs" / "seed-4" / name).read_bytes() == (joined / "seed-4" / name).read_bytes()
 
 
+def test_seed_killed_between_the_moves_of_a_checkpoint_goes_on(run, joined: Path, shapes, tmp_path) -> None:
+    """The last checkpoint stands ready as ``last.new`` then, and has no other name."""
+    copy = tmp_path / "runs"
+    shutil.copytree(joined, copy)
+    config = json.loads((copy / "seed-4" / "config.json").read_text())
+    del config["judged"]
+    (copy / "seed-4" / "config.json").write_text(json.dumps(config))
+    (copy / "seed-4" / "last").rename(copy / "seed-4" / "last.new")
+    code, _, err = run(*words(shapes, copy, "--seeds", 2, "--seed", 3, "--resume"))
+    assert code == 0, err
+    for name in RESULTS:
+        assert (copy / "seed-4" / name).read_bytes() == (joined / "seed-4" / name).read_bytes()
+
+
+def test_seeds_that_never_began_leave_nothing_behind(run, shapes, tmp_path) -> None:
+    out = tmp_path / "runs"
+    code, _, err = run(*words(shapes, out, "--seeds", 2, "--recipe", "accumulate=3"))
+    assert code == 2 and "fewer images than parts" in err
+    assert not out.exists()
+
+
 def test_what_makes_no_sense_is_refused(fails, shapes, joined: Path, tmp_path) -> None:
     out = tmp_path / "runs"
     for count in (0, 1, -3):
@@ -130,7 +151,7 @@ def test_what_makes_no_sense_is_refused(fails, shapes, joined: Path, tmp_path) -
     assert not out.exists()
     changed = fails(2, *words(shapes, joined, "--seeds", 2, "--resume", "--seed", 3, "--recipe", "optimiser.lr=0.5"))
     assert "options.recipe.optimiser.lr is 0.5, but" in changed
-    assert "first_seed is 5, but" in fails(2, *words(shapes, joined, "--seeds", 2, "--resume", "--seed", 5))
+    assert "settings: seed is 5, but" in fails(2, *words(shapes, joined, "--seeds", 2, "--resume", "--seed", 5))
 
 
 def seed_result(seed: int, values: list[float], epochs: list[float]) -> SeedResult:

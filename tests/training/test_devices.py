@@ -7,6 +7,7 @@ from sightline.errors import ConfigError
 from sightline.training import devices
 from sightline.training.devices import choose_accelerator, choose_precision
 from sightline.training.options import TrainOptions, settle
+from sightline.training.processes.launching import require_started
 
 
 @pytest.mark.parametrize(
@@ -50,10 +51,9 @@ def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_devices_that_are_not_there() -> None:
-    for device in ("gpu9", "cuda:x", "cpu:"):
-        if device != "cpu:":
-            with pytest.raises(ConfigError, match="unknown device"):
-                choose_accelerator(TrainOptions(device=device))
+    for device in ("gpu9", "cuda:x", "cpu:1", "auto:1", "mps:0"):
+        with pytest.raises(ConfigError, match="unknown device"):
+            choose_accelerator(TrainOptions(device=device))
     if not torch.cuda.is_available():
         assert choose_accelerator(TrainOptions(device="cpu")) == ("cpu", None)
         with pytest.raises(ConfigError, match="no cuda device"):
@@ -71,3 +71,19 @@ def test_allocator_can_be_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_machine_is_known() -> None:
     assert isinstance(runtime.cpu_has_bf16(), bool)
     assert runtime.usable_cores() >= 1
+
+
+def test_machines_that_nobody_starts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match=r"2 machines.*torchrun or SLURM"):
+        require_started(TrainOptions(nodes=2))
+    require_started(TrainOptions(devices=2))
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    require_started(TrainOptions(nodes=2))
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
+    require_started(TrainOptions(nodes=2))
+    with pytest.raises(ConfigError, match=r"torchrun started 2 processes.*make 4"):
+        require_started(TrainOptions(nodes=2, devices=2))

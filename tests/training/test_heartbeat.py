@@ -62,6 +62,7 @@ def test_killed_process_ends_the_run_which_goes_on_as_if_nothing_had_been(tmp_pa
     assert read_checkpoint(tmp_path / "two" / "last").state.step == 4
     resumed = run_two(tmp_path / "two", "--resume")
     assert resumed.code == 0, resumed.told
+    assert "GLOBAL_RANK" not in resumed.told  # Fabric's own lines, from every process
 
     system, data = make_system(draws=False), TrainData(make_samples(SAMPLES), make_samples(VALIDATION, seed=9))
     options = TrainOptions(device="cpu", workers=0, precision="32", batch_size=BATCH)

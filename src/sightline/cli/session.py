@@ -21,6 +21,7 @@ from sightline.replicates import SEEDS_FILE, SEEDS_REPORT, Replicates, require_s
 from sightline.training.continuation import require_way_on
 from sightline.training.devices import choose_accelerator
 from sightline.training.options import TrainOptions
+from sightline.training.processes.launching import require_started
 from sightline.training.progress import Progress
 from sightline.training.run_folder import require_usable
 from sightline.workflow import (
@@ -107,6 +108,7 @@ def run_training(
     start = start_of_extension(start, out, options) if options.extend is not None else start
     settings = start.settings()
     choose_accelerator(options)
+    require_started(options)
     if out is not None:
         require_usable(out, resume=options.goes_on)
         require_way_on(out, options)

@@ -1,6 +1,9 @@
 """From the options to Lightning Fabric, which knows devices, distributed training and precision."""
 
 import atexit
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -22,16 +25,17 @@ def choose_accelerator(options: TrainOptions) -> tuple[str, int | None]:
         ConfigError: the device is unknown or this machine does not have it.
     """
     name, _, index = options.device.partition(":")
+    numbered = name == "cuda" and index.isdigit()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name not in present or (index and not index.isdigit()):
+    if name not in present or (index and not numbered):
         raise ConfigError(f"unknown device {options.device!r}", cure="choose auto, cpu, cuda, cuda:N or mps")
     if not present[name]:
         raise ConfigError(f"this machine has no {name} device that torch can use", cure="use --device auto")
     if index and options.devices > 1:
         raise ConfigError(f"device {options.device!r} names one device, but devices is {options.devices}")
-    if name == "cuda" and index and int(index) >= torch.cuda.device_count():
+    if index and int(index) >= torch.cuda.device_count():
         raise ConfigError(f"there is no {options.device}", cause=f"torch sees {torch.cuda.device_count()} GPUs")
     return name, int(index) if index else None
 
@@ -68,7 +72,7 @@ def start_fabric(options: TrainOptions) -> tuple[Fabric, str, Helpers]:
         fabric = Fabric(
             accelerator=accelerator,
             strategy=options.strategy,
-            devices=options.devices if index is None or accelerator == "cpu" else [index],
+            devices=options.devices if index is None else [index],
             num_nodes=options.nodes,
             precision=precision,
         )
@@ -77,13 +81,25 @@ def start_fabric(options: TrainOptions) -> tuple[Fabric, str, Helpers]:
             f"devices cannot be set up: {error}", cure="check --devices, --nodes and --strategy"
         ) from error
     helpers = start_helpers(options)
-    with meeting(helpers):
+    with meeting(helpers), _fabric_silent():
         fabric.launch()
     if fabric.world_size > 1:
         # Threads of a group that is still open at exit bring the process down with an abort.
         atexit.register(_leave_group)
     where = f"{accelerator} x {fabric.world_size}" if fabric.world_size > 1 else str(fabric.device)
     return fabric, f"device {where}, precision {precision.removesuffix('-true')} ({reason})", helpers
+
+
+@contextmanager
+def _fabric_silent() -> Iterator[None]:
+    """Fabric greets in every process; the run's own log says what was chosen, once."""
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _leave_group() -> None:

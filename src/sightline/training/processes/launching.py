@@ -75,12 +75,10 @@ def start_helpers(options: TrainOptions) -> Helpers:
     """Start the other processes of this machine, unless they are started by others.
 
     Raises:
-        ConfigError: those who started the processes started another number than the options have.
+        ConfigError: as :func:`require_started`.
     """
-    if any(name in os.environ for name in _STARTED_BY_OTHERS):
-        _require_as_many(options)
-        return Helpers()
-    if options.devices == 1 or options.nodes > 1:
+    require_started(options)
+    if _started_by_others() or options.devices == 1 or options.nodes > 1:
         return Helpers()
     os.environ["MASTER_ADDR"] = _LOOPBACK
     os.environ["MASTER_PORT"] = str(_free_port())
@@ -95,8 +93,19 @@ def start_helpers(options: TrainOptions) -> Helpers:
     return helpers
 
 
-def _require_as_many(options: TrainOptions) -> None:
-    """torchrun says how many processes it started; Fabric would end in an error of its own."""
+def require_started(options: TrainOptions) -> None:
+    """Look whether those who are to start the processes have started as many as the options have.
+
+    Raises:
+        ConfigError: nobody starts those of the other machines, for which this one would wait; or torchrun started
+            another number.
+    """
+    if options.nodes > 1 and not _started_by_others() and "MASTER_ADDR" not in os.environ:
+        raise ConfigError(
+            f"a run on {options.nodes} machines has to be started on each of them",
+            cause="one command starts the processes of one machine only",
+            cure="start it by torchrun or SLURM (docs/scaling.md), or leave --nodes out",
+        )
     started, wanted = int(os.environ.get("WORLD_SIZE", "0")), options.devices * options.nodes
     if "TORCHELASTIC_RUN_ID" in os.environ and started != wanted:
         raise ConfigError(
@@ -104,6 +113,10 @@ def _require_as_many(options: TrainOptions) -> None:
             f"make {wanted}",
             cure="give --devices what torchrun has as --nproc-per-node, and --nodes what it has as --nnodes",
         )
+
+
+def _started_by_others() -> bool:
+    return any(name in os.environ for name in _STARTED_BY_OTHERS)
 
 
 def _free_port() -> int:
