@@ -70,6 +70,17 @@ def test_extensions_are_recorded_and_repeatable(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "config.json").read_text())["training"]["extensions"] == [1, 2]
 
 
+def test_rows_of_the_table_that_were_taken_away_are_said(tmp_path: Path) -> None:
+    recipe = (stage(epochs=2),)
+    run_one(tmp_path, recipe)
+    for rows, said in ((2, False), (1, True)):
+        lines = (tmp_path / "history.csv").read_text().splitlines(keepends=True)
+        (tmp_path / "history.csv").write_text("".join(lines[: rows + 1]))
+        progress = CrashAt()
+        extend(tmp_path, recipe, 1, progress=progress)
+        assert any("history.csv has 1 of the 3 rows" in line for line in progress.lines) == said
+
+
 @pytest.mark.parametrize("step", [11, 14, 21])
 @pytest.mark.parametrize("politely", [False, True])
 def test_interrupted_extension_is_resumed_exactly(tmp_path: Path, step: int, politely: bool) -> None:

@@ -146,3 +146,18 @@ def test_checkpoint_that_stood_ready_when_a_run_was_killed_takes_its_place_at_re
         assert {entry.name for entry in tmp_path.iterdir()} == {".lock", "last", "previous"}
         assert read_checkpoint(run.last).state.step == 2
         assert read_checkpoint(tmp_path / "previous").state.step == 1
+
+
+def test_setting_of_one_stage_is_named_alone(tmp_path: Path) -> None:
+    def stages(batch_size: int) -> dict[str, object]:
+        return {"stages": [{"name": "a", "batch_size": 4}, {"name": "b", "batch_size": batch_size, "betas": (0.9, 1)}]}
+
+    with RunFolder.create(tmp_path, resume=False) as run:
+        run.record("training", stages(4))
+        write_checkpoint(run.last, Checkpoint(TrainState(), {}))
+    with resumed(tmp_path) as run:
+        run.record("training", stages(4))
+        with pytest.raises(ConfigError, match=r"stages\.1\.batch_size is 2, but .* with 4; cure: .*same batch_size,"):
+            run.record("training", stages(2))
+        with pytest.raises(ConfigError, match=r"stages\.1\.name is not set, but .* with \"b\""):
+            run.record("training", {"stages": stages(4)["stages"][:1]})

@@ -244,7 +244,9 @@ def require_same(old: object, new: object, free: Collection[str], file: Path, se
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, object]:
-    """Nested mappings as one, keys joined by dots; lists are values."""
+    """Nested mappings as one, keys joined by dots; lists are values, but for those of mappings, which are numbered."""
+    if isinstance(value, list) and value and all(isinstance(inner, dict) for inner in value):
+        value = {str(number): inner for number, inner in enumerate(value)}
     if not isinstance(value, dict):
         return {prefix: value}
     items: dict[str, object] = {}

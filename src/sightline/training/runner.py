@@ -24,7 +24,7 @@ from sightline.training.continuation import extended
 from sightline.training.devices import start_fabric
 from sightline.training.guards.data_needs import check_data
 from sightline.training.guards.dry_run import rehearse
-from sightline.training.history import Row
+from sightline.training.history import Row, read_history
 from sightline.training.job import Job, Timer, TrainData
 from sightline.training.loader import Loading, Sampling, sensible_workers
 from sightline.training.loop import Learner, follow_gradients
@@ -168,6 +168,7 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
     learns = {name for name, parameter in job.system.named_parameters() if parameter.requires_grad}
     if job.options.goes_on:
         job.log(f"goes on at stage {state.stage + 1} of {len(stages)}, step {state.step}, {state.seconds:.0f} s used")
+        _count_rows(job, state)
         job.progress.started(state.steps)
     begun = job.options.goes_on
     while not state.finished:
@@ -200,6 +201,13 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
     else:
         job.log(f"stopped and saved at step {state.step}; go on with the same command and --resume")
     return TrainResult(state.finished, state.step, state.seconds, job.run.best, state.best_metrics)
+
+
+def _count_rows(job: Job, state: TrainState) -> None:
+    """Say it where the table lacks rows; more of them were written after the checkpoint, and are written again."""
+    rows = len(read_history(job.run.history)) if job.leads else state.rows
+    if rows < state.rows:
+        job.log(f"warning: {job.run.history.name} has {rows} of the {state.rows} rows that the run has written")
 
 
 def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState:
