@@ -185,6 +185,7 @@ def require_seeds(seeds: int, options: TrainOptions, out: str | Path | None) -> 
     """Raise ``ConfigError`` where :func:`train_seeds` would, as far as can be seen before data are read."""
     if seeds < 2:
         raise ConfigError(f"seeds is {seeds}, but a spread needs 2 at least", cure="give --seeds 3, or leave it out")
+    replace(options, seed=options.seed + seeds - 1)  # the last one is a seed too
     if options.extend is not None:
         raise ConfigError(
             "--seeds and --extend exclude each other", cure="extend the run of each seed alone, by its own --out"

@@ -144,6 +144,7 @@ def test_what_makes_no_sense_is_refused(fails, shapes, joined: Path, tmp_path) -
     out = tmp_path / "runs"
     for count in (0, 1, -3):
         assert "a spread needs 2 at least" in fails(2, *words(shapes, out, "--seeds", count))
+    assert "seed must be" in fails(2, *words(shapes, out, "--seeds", 2, "--seed", 2**63 - 1))
     assert "--seeds and --extend exclude" in fails(2, *words(shapes, joined, "--seeds", 2, "--extend", 3))
     assert "one after the other" in fails(2, *words(shapes, out, "--seeds", 2, "--devices", 2))
     assert "go on with its seeds by --resume" in fails(2, *words(shapes, joined, "--seeds", 2))
