@@ -2,10 +2,10 @@
 
 Made here: 5,000 images, 36,000 objects with polygons and some crowds, and 500,000 detections, half of them near an
 object; written as an annotation file and a results file. The peer reads both (``COCO()``, ``loadRes``), evaluates,
-accumulates and summarises. Ours does what ``sightline evaluate --predictions`` does: opens the set, reads the results,
-works out COCO's numbers. Each runs in a process of its own. Times are without imports; memory is the process's largest
-resident size less what it was after the imports, and that size itself. The numbers of both must agree within 1e-10.
-Ends with 1 where a target is missed.
+accumulates and summarises. Ours opens the set, reads the results and works out COCO's numbers, as ``sightline evaluate
+--predictions`` does before it looks at errors (``benchmarks/errors.py``). Each runs in a process of its own. Times are
+without imports; memory is the process's largest resident size less what it was after the imports, and that size itself.
+The numbers of both must agree within 1e-10. Ends with 1 where a target is missed.
 """
 
 import argparse

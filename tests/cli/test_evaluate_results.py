@@ -141,6 +141,13 @@ def test_options_that_do_not_fit_are_refused(fails, labelled, rows, tmp_path):
         assert "--sigmas" in fails(USAGE, *words, "--sigmas", sigmas)
 
 
+def test_another_split_than_a_files_own_is_refused(run, fails, labelled, rows):
+    file = labelled / "annotations" / "instances_val2017.json"
+    words = ["evaluate", "--predictions", rows, "--data", file]
+    assert run(*words)[0] == run(*words, "--split", "val")[0] == 0
+    assert "--split test, but this file is the split 'val'" in fails(USAGE, *words, "--split", "test")
+
+
 def test_what_is_wrong_in_a_file_is_one_line(fails, labelled, tmp_path):
     path = write(tmp_path / "r.json", [{**row, "image_id": 100} for row in right_rows()])
     line = fails(DATA, "evaluate", "--predictions", path, "--data", labelled)

@@ -119,6 +119,7 @@ def test_what_is_not_there_is_not_compared():
     # The only image with a cat is in about 70 of 100 resamples.
     assert 50 < cat.resamples < 90
     assert (cat.difference, cat.low, cat.high) == pytest.approx((1, 1, 1))
+    assert (cat.images, cat.verdict) == (1, "too few images to say")
     assert (dog.resamples, dog.verdict) == (0, "nothing to compare")
     empty = compare(truth_from(0, []), found_from(0, []), found_from(0, []), (), resamples=2)
     assert math.isnan(empty.overall[0].a)

@@ -37,11 +37,13 @@ def evaluate_command(
         ),
     ] = None,
     split: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="NAME", help="The split to judge by; val chose the weights of a training run, test did not."
+            metavar="NAME",
+            help="The split to judge by; val chose the weights of a training run, test did not. Default: val, or the "
+            "one of an annotation file.",
         ),
-    ] = "val",
+    ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="coco, voc07, voc12 or all; may be repeated. Default: coco."),
@@ -119,10 +121,11 @@ def evaluate_command(
         from sightline.cli.against import require_usable
 
         require_usable(rival, system.classes)
-    opened = open_dataset(find_data(data), split, classes=system.classes)
+    opened = open_dataset(find_data(data), split or "val", classes=system.classes)
+    options.require_split(split, opened.split, data)
     with counter("looking at images") as looked:
         opened = screened(opened, bad_image_policy(on_bad_image), looked)
-    show_findings(opened.findings, split)
+    show_findings(opened.findings, opened.split)
     with nullcontext() if out is None else new_folder(out) as folder:
         with counter("judging") as progress:
             judgement = judge(

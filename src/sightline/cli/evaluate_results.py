@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from sightline.cli import options
 from sightline.cli.against import Rival, compared, found_by_model, found_in_results, require_boxes, require_usable
 from sightline.cli.datasets import find_data
 from sightline.cli.error_tables import show_comparison, show_errors
@@ -41,7 +42,7 @@ class Rules:
 def evaluate_results(
     predictions: Path,
     data: str,
-    split: str,
+    split: str | None,
     *,
     rules: Rules,
     rival: Rival | None,
@@ -53,7 +54,7 @@ def evaluate_results(
     Args:
         predictions: the results file.
         data: the word DATA of the command.
-        split: the name of the split.
+        split: the name of the split, or None for val, or for the one of an annotation file.
         rules: by what they are judged.
         rival: what is judged against, or None.
         out: the folder to make; None writes nothing.
@@ -68,7 +69,8 @@ def evaluate_results(
     if rival is not None:
         require_boxes(kind)
     chosen = choose_protocols(rules.protocols, kind)
-    truth = open_truth(find_data(data), split, kind)
+    truth = open_truth(find_data(data), split or "val", kind)
+    options.require_split(split, truth.split, data)
     if rival is not None:
         require_usable(rival, truth.classes)
     spread = _sigmas(rules.sigmas, kind, truth)

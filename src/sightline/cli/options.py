@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sightline.errors import ConfigError
+
 _DATA_HELP = (
     "Labelled images: a folder or annotation file (COCO, Pascal VOC, YOLO, CSV, label images, a folder for each "
     "class), or a name from `sightline data download --list`."
@@ -86,3 +88,13 @@ OnBadImage = Annotated[
         help="What to do with images that cannot be read: raise (end at the first), skip, or salvage what is left.",
     ),
 ]
+
+
+def require_split(wanted: str | None, opened: str, place: str) -> None:
+    """Raise ``ConfigError`` where another split was asked for than the one that was opened: a file has its own."""
+    if wanted not in (None, opened):
+        raise ConfigError(
+            f"--split {wanted}, but this file is the split '{opened}'",
+            place=place,
+            cure="leave out --split, or name the folder of the set",
+        )

@@ -27,7 +27,12 @@ OVERLAPS = np.linspace(0.5, 0.95, 10)
 
 RESAMPLES, LEVEL = 1000, 0.95
 
-Verdict = Literal["A is better", "B is better", "no significant difference", "nothing to compare"]
+LEAST_IMAGES = 5
+"""Images with an object from which an interval is said anything of: of fewer, most resamples repeat the same ones."""
+
+Verdict = Literal[
+    "A is better", "B is better", "no significant difference", "too few images to say", "nothing to compare"
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Difference:
         a_better: share of resamples in which A's number is greater; ties count for neither.
         b_better: share in which B's is.
         resamples: in which both are defined.
+        images: with an object to find.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Difference:
     a_better: float
     b_better: float
     resamples: int
+    images: int
 
     @property
     def difference(self) -> float:
@@ -78,6 +85,8 @@ class Difference:
         """What the interval says; without 0 in it there is a winner."""
         if math.isnan(self.low):
             return "nothing to compare"
+        if self.images < LEAST_IMAGES:
+            return "too few images to say"
         if self.low > 0:
             return "A is better"
         return "B is better" if self.high < 0 else "no significant difference"
@@ -164,8 +173,9 @@ def compare(
         drawn[index] = [_summary(model.average_precisions(weights)) for model in models]
         if progress is not None:
             progress(index + 1, resamples)
+    with_objects = _images_with_objects(truth, len(names))
     differences = [
-        _difference(name, float(as_it_is[0][place]), float(as_it_is[1][place]), drawn[:, :, place])
+        _difference(name, float(as_it_is[0][place]), float(as_it_is[1][place]), drawn[:, :, place], with_objects[place])
         for place, name in enumerate(("AP", "AP50", *names))
     ]
     return Comparison(tuple(differences[:2]), tuple(differences[2:]), truth.count, resamples, seed)
@@ -264,11 +274,19 @@ def _summary(precisions: Floats) -> Floats:
     return np.asarray([mean_of_defined(by_class), mean_of_defined(precisions[0]), *by_class])
 
 
-def _difference(name: str, a: float, b: float, drawn: Floats) -> Difference:
+def _images_with_objects(truth: Truth, classes: int) -> list[int]:
+    """Of all objects, for AP and for AP50, and of each class."""
+    images, labels = truth.images[~truth.ignore], truth.labels[~truth.ignore]
+    pairs = np.unique(np.stack([labels, images]), axis=1)
+    of_all = len(np.unique(images))
+    return [of_all, of_all, *np.bincount(pairs[0], minlength=classes).tolist()]
+
+
+def _difference(name: str, a: float, b: float, drawn: Floats, images: int) -> Difference:
     defined = drawn[~np.isnan(drawn).any(axis=1)]
     if len(defined) == 0:
-        return Difference(name, a, b, math.nan, math.nan, math.nan, math.nan, 0)
+        return Difference(name, a, b, math.nan, math.nan, math.nan, math.nan, 0, images)
     differences = defined[:, 0] - defined[:, 1]
     low, high = np.percentile(differences, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     a_better, b_better = float((differences > 0).mean()), float((differences < 0).mean())
-    return Difference(name, a, b, float(low), float(high), a_better, b_better, len(defined))
+    return Difference(name, a, b, float(low), float(high), a_better, b_better, len(defined), images)
