@@ -80,12 +80,20 @@ def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(beside)
+        with_usual_mode(beside, write)
         sync_file(beside)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def with_usual_mode(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` make a new file that others may read as the umask allows: safetensors alone makes private ones."""
+    path.touch()
+    mode = path.stat().st_mode
+    write(path)
+    path.chmod(mode)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

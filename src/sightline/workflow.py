@@ -204,11 +204,11 @@ def train(
         history = read_history(run.history)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config.pop(JUDGED, None)
-        title = f"{system.name} on {data.train.name}"
+        title = f"{folder.name}: {system.name} on {data.train.name}"
         told.working("drawing pictures and writing the report")
         with writing(folder, "make room and give the same command with --resume: only the judgement is missing"):
             pictures = write_judgement(folder, verdict, title=title, config=config, history=history)
-        run.record(JUDGED, {"rows": len(history)}, free=("rows",))
+        run.record(JUDGED, {"rows": result.rows}, free=("rows",))
         _tell_judged(told, verdict, pictures, folder / REPORT_FILE)
     return Trained(folder, result, best, verdict, told.outcomes)
 

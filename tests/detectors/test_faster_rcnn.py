@@ -50,6 +50,14 @@ def test_presets_are_the_papers() -> None:
     assert (c4().neck, c4().backbone, c4().pooling) == ("none", "resnet50", "align")
 
 
+@pytest.mark.parametrize(
+    ("backbone", "norm", "clip"),
+    [("squeezenet1_1", "frozen", 10.0), ("resnet18", "frozen", None), ("resnet18", "live", None)],
+)
+def test_gradients_are_clipped_where_no_norm_holds_the_maps(backbone: str, norm: str, clip: float | None) -> None:
+    assert _small(backbone=backbone, norm=norm).recipe().stages[0].clip_norm == clip
+
+
 def test_steps_are_in_pixels_of_the_image() -> None:
     model = _small().eval()
     image = torch.rand(3, 90, 200)

@@ -162,6 +162,18 @@ def cut_off(file: Path, keep: float) -> None:
     file.write_bytes(content[: int(keep * len(content))])
 
 
+def test_damaged_checkpoint_that_stood_ready_and_a_damaged_last_one_are_both_moved_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "last"
+    for number in (1, 2, 3):
+        write_checkpoint(folder, numbered(number))
+    shutil.copytree(folder, tmp_path / "last.new")
+    for damaged in (folder, tmp_path / "last.new"):
+        (damaged / "model.safetensors").write_bytes(b"oops")
+    assert go_back(folder) is not None
+    assert step_in(folder) == 2
+    assert len([place for place in tmp_path.iterdir() if "damaged" in place.name]) == 2
+
+
 def test_newer_format_and_none_at_all(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="no checkpoint"):
         read_checkpoint(tmp_path / "last")

@@ -47,6 +47,12 @@ def labelled(labels: Sequence[int], ignored: int = 0) -> list[Sample]:
     return [Sample(base.image, target, 0)]
 
 
+def test_classes_that_the_validation_split_lacks_are_named() -> None:
+    check = check_data(greedy(), labelled([0, 1, 2]), labelled([0, 0], ignored=1))
+    assert "the validation split has no object of round, rare" in " ".join(check.warnings)
+    assert "validation" not in " ".join(check_data(greedy(), labelled([0, 1]), labelled([1, 0])).warnings)
+
+
 def test_few_images_from_random_weights_are_named_with_both_needs() -> None:
     check = check_data(greedy(), make_samples(4), None)
     assert check.told == (

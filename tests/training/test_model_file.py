@@ -11,6 +11,8 @@ from tiny_system import TinyConfig, TinySystem, make_system
 from sightline.errors import ModelFileError, SightlineError
 from sightline.files import write_atomically
 from sightline.model_file import Calibration, load_weights, read_header, write_model
+from sightline.training.checkpoints import Checkpoint, write_checkpoint
+from sightline.training.state import TrainState
 
 
 def write(path: Path, system: TinySystem) -> Path:
@@ -31,6 +33,14 @@ def test_round_trip(tmp_path: Path) -> None:
         assert torch.equal(tensor, other.state_dict()[name])
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.safetensors"]
     assert path.read_bytes() == write(tmp_path / "again.safetensors", system).read_bytes()
+
+
+def test_others_may_read_it_as_they_may_read_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    usual = (tmp_path / "usual").stat().st_mode
+    assert write(tmp_path / "m.safetensors", make_system()).stat().st_mode == usual
+    write_checkpoint(tmp_path / "last", Checkpoint(TrainState(), {"model": {"w": torch.zeros(1)}}))
+    assert {file.stat().st_mode for file in (tmp_path / "last").iterdir()} == {usual}
 
 
 def test_truncated_anywhere_is_one_clear_line(tmp_path: Path) -> None:

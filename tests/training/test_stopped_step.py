@@ -16,9 +16,11 @@ from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.errors import ModelFileError, SightlineError
 from sightline.structures import Classes, ImageBatch, LossTerm, Sample, Target
 from sightline.training.guards.causes import Evidence, find_causes
+from sightline.training.guards.replay import Outcome
 from sightline.training.guards.stopped import Stopped, load_stopped
 from sightline.training.guards.worst_batch import worst_batch
 from sightline.training.job import TrainData
+from sightline.training.loader import TrainBatch
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress
 from sightline.training.run_folder import RunFolder
@@ -144,6 +146,17 @@ def test_explosion_tells_the_last_losses_and_the_way_on(tmp_path: Path) -> None:
     assert "2e+14, 2e+28 at a learning rate of 0.05: it exploded" in str(error)
     assert "optimiser.lr=0.025" in str(error) and f"--weights {tmp_path / 'best.safetensors'}" in str(error)
     assert "--resume stops here again" in str(error)
+
+
+def test_exploded_losses_are_blamed_where_the_batch_passes_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Evidence, "again", lambda *_: Outcome({"x": 1.0}, ()))
+    system, samples = make(TinySystem), make_samples(1)
+    part = TrainBatch(system.prepare([samples[0].image]), (samples[0].target,), ("one",))
+    evidence = Evidence(system, "loss", [part], [()], "32-true", (8.0, 70.0, 1.5e6), 0.002, 0.005)
+    (cause,) = find_causes(evidence)
+    assert "exploded" in cause.found and "optimiser.lr" in cause.cure
+    (cause,) = find_causes(replace(evidence, last_losses=(8.0, 7.0)))
+    assert "finite when it is computed again" in cause.found
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:

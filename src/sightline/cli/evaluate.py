@@ -151,7 +151,7 @@ def evaluate_command(
         return
     show_judgement(judgement)
     if out is not None:
-        print(f"written to {out}")
+        print(f"written to {out}; open {out / 'report.html'}")
 
 
 def _rival(

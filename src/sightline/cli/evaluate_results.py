@@ -98,7 +98,7 @@ def evaluate_results(
     if comparison is not None:
         show_comparison(comparison)
     if out is not None:
-        print(f"written to {out}")
+        print(f"written to {out}; open {out / 'report.html'}")
 
 
 def _kind(predictions: Path, task: str | None) -> Kind:

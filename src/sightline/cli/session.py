@@ -238,7 +238,8 @@ def show_judgement(judgement: Judgement) -> None:
 
 
 def _cost_line(cost: Cost) -> str:
-    memory = "" if cost.peak_memory_mb is None else f", {cost.peak_memory_mb:.0f} MB"
+    beside = "" if cost.device.startswith("cuda") else " beside the weights"
+    memory = "" if cost.peak_memory_mb is None else f", {cost.peak_memory_mb:.0f} MB{beside}"
     where = f"{cost.device}, {cost.threads} threads, {cost.precision}"
     return (
         f"{cost.parameters / 1e6:.1f} million parameters, {cost.flops / 1e9:.1f} GFLOP, "

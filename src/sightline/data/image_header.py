@@ -91,7 +91,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             "the file is empty" if empty else "not an image in a format that can be read",
             place=path,
             cause="an interrupted copy or download" if empty else "another kind of file, or a damaged header",
-            cure="fetch the file again, or leave it out",
+            cure="fetch the file again, leave it out, or go on without it: --on-bad-image skip",
         ) from error
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error
@@ -100,7 +100,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             f"damaged image ({error})",
             place=path,
             cause="an interrupted copy or download",
-            cure="fetch the file again, or leave it out",
+            cure="fetch the file again, leave it out, or go on without it: --on-bad-image skip",
         ) from error
 
 

@@ -39,7 +39,7 @@ from sightline.geometry.iou import pairwise_iou
 from sightline.geometry.nms import batched_nms
 from sightline.geometry.roi import pyramid_levels, roi_align, roi_pool
 from sightline.layers.dry_run import dry_run
-from sightline.layers.norms import fold_norms
+from sightline.layers.norms import fold_norms, has_norms
 from sightline.necks.fpn import FPN
 from sightline.proposals.proposals import Proposals, rank_in_group
 from sightline.proposals.rpn import RPN, SMOOTH_L1_BETA, RPNConfig, RPNRaw
@@ -360,6 +360,8 @@ class FasterRCNN(NeuralSystem[FasterRCNNRaw, Detections]):
             optimiser=Optimiser("sgd", lr=0.005, momentum=0.9, weight_decay=1e-4),
             schedule=Schedule("cosine", warmup_steps=500),
             augmentation=light_augmentation(),
+            # Maps that no norm holds within bounds (SqueezeNet's) let the losses explode within ten steps.
+            clip_norm=None if has_norms(self.backbone) else 10.0,
         )
         if self.config.norm == "frozen":
             return Recipe((stage,), source="epochs, momentum and decay of torchvision's reference")

@@ -54,6 +54,11 @@ class FrozenNormConv2d(nn.Conv2d):
         return out
 
 
+def has_norms(module: nn.Module) -> bool:
+    """Whether there is a batch norm anywhere in a module, live or frozen."""
+    return any(isinstance(m, nn.BatchNorm2d | FrozenNormConv2d) for m in module.modules())
+
+
 def _conv_norm_pairs(module: nn.Module) -> Iterator[tuple[str, nn.Conv2d, str, nn.BatchNorm2d]]:
     """Convolutions and the batch norms directly behind them, by registration order."""
     leaves = [(name, m) for name, m in module.named_modules() if not any(True for _ in m.children())]

@@ -50,7 +50,7 @@ def reliability_plot(after: Reliability, before: Reliability | None = None) -> s
     """The share that is right over the score, with how many detections there are; empty without any.
 
     Args:
-        after: as the model answers.
+        after: as they come out.
         before: at temperature 1, where the model has another.
     """
     if after.detections == 0:
@@ -67,7 +67,7 @@ def reliability_plot(after: Reliability, before: Reliability | None = None) -> s
         if before is not None:
             label = f"at temperature 1, ECE {before.ece:.3f}"
             axes.plot(*_filled(before), "--s", color=_WRONG, linewidth=1.4, label=label)
-        axes.plot(*_filled(after), "-o", color=_RIGHT, label=f"as the model answers, ECE {after.ece:.3f}")
+        axes.plot(*_filled(after), "-o", color=_RIGHT, label=f"scores as they come, ECE {after.ece:.3f}")
         axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
         add_legend(axes)
     return canvas.svg

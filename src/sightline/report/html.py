@@ -250,7 +250,7 @@ def _cost(cost: Cost | None) -> str:
             f"half of them {low:.1f} to {high:.1f} ms",
             "parameters": f"{cost.parameters:,} ({cost.trainable:,} trainable)",
             "operations of one forward": f"{_quantity(cost.flops)}FLOP (a multiply-add is 2)",
-            "peak memory": memory,
+            "peak memory" if cost.device.startswith("cuda") else "memory beside the weights": memory,
             "image, as prepared": f"{_size(cost.image_size)}, {_size(cost.prepared_size)} (height x width)",
             "device": f"{cost.device}, {cost.threads} threads, {cost.precision}",
         }

@@ -34,7 +34,7 @@ th:first-child, td:first-child { text-align: left; white-space: normal; overflow
 .facts td:first-child { color: var(--soft); width: 42%; }
 .numbers th, .numbers td, .numbers th:first-child, .numbers td:first-child { text-align: center;
   white-space: nowrap; }
-.sortable td:first-child { min-width: 7rem; }
+.sortable td:first-child { min-width: 7rem; } .sortable th { white-space: normal; vertical-align: bottom; }
 .sortable thead th { cursor: pointer; } .sortable th[aria-sort]::after { content: " \\25B2"; font-size: .7em; }
 .sortable th[aria-sort=descending]::after { content: " \\25BC"; }
 .columns { columns: 27rem 2; column-gap: 2.5rem; } .columns section { break-inside: avoid; }

@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sightline.errors import ConfigError, ModelFileError, SightlineError
-from sightline.files import move, sync_file, sync_folder
+from sightline.files import move, sync_file, sync_folder, with_usual_mode
 from sightline.training.state import TrainState, state_from_json, state_to_json
 
 FORMAT = 2
@@ -101,7 +102,7 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         sums = {}
         for part, tensors in checkpoint.tensors.items():
             file = folder / f"{part}{_SUFFIX}"
-            save_file(dict(tensors), file)
+            with_usual_mode(file, partial(save_file, dict(tensors)))
             sync_file(file)
             sums[part] = _sha256(file)
         content = {"format": FORMAT, "sha256": sums, "state": state_to_json(checkpoint.state)}
@@ -167,10 +168,12 @@ def go_back(folder: Path) -> Path | None:
             "there is no whole checkpoint before this one", place=folder, cure="train again into another --out"
         )
     aside = None
-    if last.exists():
-        aside = _free(folder.with_name(f"{folder.name}.damaged"))
-        move(last, aside)
-    move(other, folder)
+    for place in (last, folder):  # the ready one and the one before it may both be damaged
+        if place.exists() and place != other:
+            aside = _free(folder.with_name(f"{folder.name}.damaged"))
+            move(place, aside)
+    if other != folder:
+        move(other, folder)
     return aside
 
 

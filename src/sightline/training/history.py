@@ -53,7 +53,13 @@ def describe_row(row: Mapping[str, float | str]) -> str:
 
 
 def _cells(row: Mapping[str, float | str]) -> dict[str, str]:
-    return {name: value if isinstance(value, str) else repr(value) for name, value in row.items()}
+    return {name: _cell(name, value) for name, value in row.items()}
+
+
+def _cell(name: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if name == "step" else repr(value)
 
 
 def _value(text: str) -> float | str:

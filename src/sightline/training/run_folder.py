@@ -159,7 +159,8 @@ def require_usable(path: Path, *, resume: bool) -> None:
             "the run folder is not empty",
             place=path,
             cause="a run is there already",
-            cure="choose another --out, or go on with that run by --resume",
+            cure="choose another --out, or go on with that run: by --resume if it was interrupted, by --extend if it "
+            "is finished",
         )
     if resume and not has_checkpoint(path / "last"):
         raise ConfigError(

@@ -57,6 +57,7 @@ class TrainResult:
         seconds: wall time used, over all resumptions.
         best: the model file with the best weights.
         metrics: what was measured with them.
+        rows: of the history.
         warnings: what the data have too little of.
     """
 
@@ -65,6 +66,7 @@ class TrainResult:
     seconds: float
     best: Path
     metrics: Mapping[str, float]
+    rows: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -200,7 +202,7 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
         job.log(f"finished after {state.seconds:.0f} s; best: {job.run.best} (step {state.best_step})")
     else:
         job.log(f"stopped and saved at step {state.step}; go on with the same command and --resume")
-    return TrainResult(state.finished, state.step, state.seconds, job.run.best, state.best_metrics)
+    return TrainResult(state.finished, state.step, state.seconds, job.run.best, state.best_metrics, state.rows)
 
 
 def _count_rows(job: Job, state: TrainState) -> None:

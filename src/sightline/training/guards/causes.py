@@ -92,6 +92,7 @@ class Evidence:
 def find_causes(evidence: Evidence) -> tuple[Cause, ...]:
     """All that was found, the surest first; never empty."""
     found = [*_weights(evidence), *_pixels(evidence.parts)]
+    exploded = _explosion(evidence)
     if evidence.elsewhere:
         found.append(_ELSEWHERE)
     elif not found and not evidence.recompute:
@@ -99,9 +100,11 @@ def find_causes(evidence: Evidence) -> tuple[Cause, ...]:
     elif not found:
         bad = [index for index in range(len(evidence.parts)) if not evidence.again(index).finite]
         found += [cause for index in bad for cause in _recomputed(evidence, index)]
-        if not bad:
-            found.append(_ELSEWHERE if evidence.processes > 1 else _NOT_AGAIN)
-    found += _explosion(evidence)
+        if not bad and evidence.processes > 1:
+            found.append(_ELSEWHERE)
+        elif not bad and not exploded:  # numbers at the edge of their range may pass once and not again
+            found.append(_NOT_AGAIN)
+    found += exploded
     if not found:
         found.append(Cause("images, boxes, weights and the last losses look sound", evidence.slower))
     return tuple(found)

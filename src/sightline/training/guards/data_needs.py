@@ -61,6 +61,8 @@ def check_data(
             f"the validation split {_NO_OBJECTS}: AP is not defined there, and the loss decides which weights are "
             "best; cure: another --val-split, or split the set anew (sightline data split)"
         )
+    elif validation is not None and detects and examples is not None:
+        warnings += _unjudged(system.classes, examples, count_examples(validation, system.classes))
     needs = system.data_needs()
     there = _there(len(training), examples)
     if needs is None:
@@ -111,7 +113,20 @@ def _cure(needs: DataNeeds, random: bool, images: int) -> str:
         return "start from given weights (--weights or --backbone-weights), which is enough for this set"
     if random:
         cures.append("start from given weights (--weights or --backbone-weights)")
-    return ", or ".join([*cures, "label more images", "choose a system that needs fewer (`sightline models`)"])
+    return ", or ".join([*cures, "label more images", "choose a system that needs fewer"])
+
+
+def _unjudged(classes: Classes, training: NDArray[np.int64], validation: NDArray[np.int64] | None) -> list[str]:
+    if validation is None:
+        return []
+    names = [classes.names[label] for label in np.flatnonzero((training > 0) & (validation == 0))]
+    if not names:
+        return []
+    named = ", ".join(names[:_NAMED_CLASSES]) + (" ..." if len(names) > _NAMED_CLASSES else "")
+    return [
+        f"the validation split has no object of {named}: which weights are best is decided without; cure: split the "
+        "set anew (sightline data split), or label more images"
+    ]
 
 
 def _few_examples(classes: Classes, examples: NDArray[np.int64], wanted: int) -> list[str]:
