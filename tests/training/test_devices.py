@@ -20,7 +20,7 @@ from sightline.training.processes.launching import require_started
         ({"workers": -1}, "workers must be at least 0"),
         ({"seed": -1}, "seed must be"),
         ({"precision": "bf17"}, "unknown precision"),
-        ({"strategy": "fsdp"}, "strategy 'fsdp' shares out the weights.*docs/scaling.md.*choose ddp"),
+        ({"strategy": "deepspeed"}, "unknown strategy 'deepspeed'.*choose auto, ddp or fsdp"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, object], message: str) -> None:

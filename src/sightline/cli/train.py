@@ -48,7 +48,10 @@ def train_command(
     device: options.Device = "auto",
     devices: Annotated[int, typer.Option(metavar="N", help="Devices on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(metavar="N", help="Machines.")] = 1,
-    strategy: Annotated[str, typer.Option(metavar="NAME", help="Of several devices: auto or ddp.")] = "auto",
+    strategy: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Of several devices: auto or ddp (a copy each), fsdp (weights shared out)."),
+    ] = "auto",
     sync_norm: Annotated[
         bool,
         typer.Option("--sync-norm/--local-norm", help="Live batch norms see all devices' images, or their own."),

@@ -14,6 +14,7 @@ from sightline.errors import ConfigError
 from sightline.runtime import cpu_has_bf16
 from sightline.training.options import TrainOptions
 from sightline.training.processes.launching import Helpers, meeting, start_helpers
+from sightline.training.sharding import FSDP, sharding_strategy
 
 FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -71,7 +72,7 @@ def start_fabric(options: TrainOptions) -> tuple[Fabric, str, Helpers]:
     try:
         fabric = Fabric(
             accelerator=accelerator,
-            strategy=options.strategy,
+            strategy=sharding_strategy(options, accelerator) if options.strategy == FSDP else options.strategy,
             devices=options.devices if index is None else [index],
             num_nodes=options.nodes,
             precision=precision,
@@ -87,6 +88,7 @@ def start_fabric(options: TrainOptions) -> tuple[Fabric, str, Helpers]:
         # Threads of a group that is still open at exit bring the process down with an abort.
         atexit.register(_leave_group)
     where = f"{accelerator} x {fabric.world_size}" if fabric.world_size > 1 else str(fabric.device)
+    where += ", weights shared out (fsdp)" if options.strategy == FSDP else ""
     return fabric, f"device {where}, precision {precision.removesuffix('-true')} ({reason})", helpers
 
 

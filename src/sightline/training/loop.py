@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -30,8 +31,9 @@ from sightline.training.optimisers import (
 from sightline.training.pace import Pace
 from sightline.training.progress import StepView
 from sightline.training.schedules import learning_rate_share
+from sightline.training.sharding import FSDP, Shards
 from sightline.training.state import TrainState
-from sightline.training.steps import Stepper
+from sightline.training.steps import LossOf, Stepper
 from sightline.training.validation import validation_losses
 
 _SMOOTHING = 0.9
@@ -44,6 +46,7 @@ class Learner:
     stage: GradientStage
     sampling: Sampling
     optimiser: Optimizer
+    shards: Shards | None
     ema: Ema[NeuralSystem[Any, Any]] | None
     stepper: Stepper
     watch: Watch
@@ -62,15 +65,21 @@ class Learner:
             rank=fabric.global_rank,
             processes=fabric.world_size,
         )
-        optimiser = build_optimiser(job.system, stage.optimiser, stage.groups)
+        shards = None
+        if job.options.strategy == FSDP:
+            shards = Shards(fabric, job.system, partial(LossOf, method=stage.loss))
+        learning = job.system if shards is None else shards.system
+        optimiser = build_optimiser(learning, stage.optimiser, stage.groups)
+        if shards is not None:
+            shards.freeze()
         ema = None if stage.ema is None else Ema(job.system, stage.ema, state.ema_updates)
-        load_optimiser_tensors(optimiser, job.system, tensors.get("optimiser", {}))
+        load_optimiser_tensors(optimiser, learning, tensors.get("optimiser", {}))
         if ema is not None and "ema" in tensors:
             ema.network.load_state_dict(tensors["ema"])
-        stepper = Stepper(fabric, stage, job.system, optimiser, ema)
+        stepper = Stepper(fabric, stage, learning, optimiser, ema, None if shards is None else shards.module)
         stepper.load_scaler_state(state.scaler)
-        watch = Watch(fabric, stage, job.system, optimiser, job.run.path, job.options.seed)
-        return cls(stage, sampling, optimiser, ema, stepper, watch)
+        watch = Watch(fabric, stage, job.system, optimiser, job.run.path, job.options.seed, shards)
+        return cls(stage, sampling, optimiser, shards, ema, stepper, watch)
 
     def save(self, job: Job, state: TrainState) -> TrainState:
         """Write the checkpoint."""
@@ -80,8 +89,13 @@ class Learner:
 
     def parts(self, job: Job) -> dict[str, dict[str, Tensor]]:
         """The tensors of a checkpoint beside the system's own."""
-        parts = {"optimiser": optimiser_tensors(self.optimiser, job.system)}
+        learning = job.system if self.shards is None else self.shards.system
+        parts = {"optimiser": optimiser_tensors(self.optimiser, learning)}
         return parts if self.ema is None else {**parts, "ema": tensors_of(self.ema.network)}
+
+    def whole_on(self, device: torch.device) -> contextlib.AbstractContextManager[None]:
+        """The whole system is on a device while its shards learn; where there are none, it stays where it is."""
+        return contextlib.nullcontext() if self.shards is None else self.shards.whole_on(device)
 
 
 @dataclass(frozen=True)
@@ -99,11 +113,18 @@ def follow_gradients(job: Job, learner: Learner, pace: Pace, state: TrainState) 
     stage = learner.stage
     a_step = 0.0
     job.system.train()
-    with contextlib.closing(job.train.training_batches(stage.augmentation, learner.sampling, state.step)) as batches:
+    with (
+        contextlib.closing(job.train.training_batches(stage.augmentation, learner.sampling, state.step)) as batches,
+        learner.whole_on(torch.device("cpu")),
+    ):
         while True:
             look = _look(job, pace, state)
+            if learner.shards is not None and (look.validate or look.save or look.stop or look.progress >= 1):
+                learner.shards.gather()
             if look.validate:
-                state = learner.save(job, validate(job, learner, state))
+                with learner.whole_on(job.fabric.device):
+                    state = validate(job, learner, state)
+                state = learner.save(job, state)
                 continue
             if look.save or look.stop:
                 state = learner.save(job, state)

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from sightline.contract import Optimiser, ParameterGroup
 from sightline.errors import ConfigError
+from sightline.training.sharding import like, whole_of
 
 
 def build_optimiser(system: nn.Module, settings: Optimiser, groups: Sequence[ParameterGroup]) -> Optimizer:
@@ -71,7 +71,7 @@ def optimiser_tensors(optimiser: Optimizer, system: nn.Module) -> dict[str, Tens
     for name, parameter in system.named_parameters():
         for quantity, value in optimiser.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
-                tensors[f"{name}:{quantity}"] = value.detach().to("cpu", copy=True).contiguous()
+                tensors[f"{name}:{quantity}"] = whole_of(value.detach()).to("cpu", copy=True).contiguous()
     return tensors
 
 
@@ -84,6 +84,6 @@ def load_optimiser_tensors(optimiser: Optimizer, system: nn.Module, tensors: Map
         parameter = parameters[name]
         memory: dict[str, Any] = optimiser.state[parameter]
         if value.shape == parameter.shape:
-            memory[quantity] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+            memory[quantity] = like(parameter, value)
         else:
             memory[quantity] = value.clone()

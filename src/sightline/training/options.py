@@ -61,7 +61,8 @@ class TrainOptions:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         devices: processes on each machine, one a device.
         nodes: machines.
-        strategy: how several processes share the work: ``auto`` or ``ddp``, a copy of the system on each device.
+        strategy: how several processes share the work: ``auto`` or ``ddp``, a copy of the system on each device;
+            ``fsdp``, weights, gradients and the optimiser's memory shared out over them.
         sync_norm: whether batch norms that live see the batch of all processes instead of their own share of it.
         workers: processes that load images, or None for a number that suits the cores.
         resume: go on with an interrupted run from its last checkpoint, exactly.
@@ -117,14 +118,8 @@ class TrainOptions:
             raise ConfigError(f"seed must be at least 0 and below 2**63, got {self.seed}")
         if self.precision not in ("auto", "32", "bf16-mixed", "16-mixed"):
             raise ConfigError(f"unknown precision {self.precision!r}", cure="choose auto, 32, bf16-mixed or 16-mixed")
-        if self.strategy.startswith(("fsdp", "deepspeed")):
-            raise ConfigError(
-                f"strategy {self.strategy!r} shares out the weights, which is not offered",
-                cause="checkpoints, averages and judging take whole tensors in each process (docs/scaling.md)",
-                cure="choose ddp; bf16-mixed and --recipe accumulate=2 save memory",
-            )
-        if self.strategy not in ("auto", "ddp"):
-            raise ConfigError(f"unknown strategy {self.strategy!r}", cure="choose auto or ddp")
+        if self.strategy not in ("auto", "ddp", "fsdp"):
+            raise ConfigError(f"unknown strategy {self.strategy!r}", cure="choose auto, ddp or fsdp")
         if not 0 <= self.save_every < float("inf"):
             raise ConfigError(f"save_every must be at least 0, got {self.save_every}", cure="give seconds")
 

@@ -33,6 +33,7 @@ from sightline.training.pace import Pace, StepPace, TimePace
 from sightline.training.processes.heartbeat import heartbeat
 from sightline.training.progress import Progress, SilentProgress
 from sightline.training.run_folder import RunFolder
+from sightline.training.sharding import FSDP, require_shardable
 from sightline.training.state import TrainState
 from sightline.training.stopping import StopRequest
 from sightline.training.validation import Evaluate
@@ -106,6 +107,8 @@ def train(
     if len(data.train) == 0:
         raise DataError("there are no images to train on", cure="check --data and its training split")
     stages = settle(recipe, options)
+    if options.strategy == FSDP:
+        require_shardable(stages)
     fabric, devices, helpers = start_fabric(options)
     # Outermost: torchrun's request to end comes while it is found out which process is gone.
     with StopRequest() as stop, heartbeat(fabric, helpers):

@@ -16,6 +16,7 @@ from sightline.structures import LossTerm, divisor
 from sightline.training.draws import seed_draws
 from sightline.training.ema import Ema
 from sightline.training.loader import TrainBatch
+from sightline.training.sharding import whole_of
 
 MOST_SKIPPED = 20
 """Steps in a row that the scaler of 16-mixed may skip: its scale, 65,536 at first, is then below a tenth."""
@@ -74,6 +75,7 @@ class Stepper:
         system: what learns; on its device.
         optimiser: over the system's parameters.
         ema: the average to keep up, or None.
+        shared_out: the system's loss as a module that is set up already, over the processes; None to set it up here.
     """
 
     def __init__(
@@ -83,13 +85,17 @@ class Stepper:
         system: NeuralSystem[Any, Any],
         optimiser: Optimizer,
         ema: Ema[NeuralSystem[Any, Any]] | None,
+        shared_out: nn.Module | None = None,
     ) -> None:
         self._fabric = fabric
         self._stage = stage
         self._system = system
         self._ema = ema
         self._skipped = 0
-        self._module, self._optimiser = fabric.setup(LossOf(system, stage.loss), optimiser)
+        if shared_out is None:
+            self._module, self._optimiser = fabric.setup(LossOf(system, stage.loss), optimiser)
+        else:
+            self._module, self._optimiser = shared_out, fabric.setup_optimizers(optimiser)
 
     def step(self, parts: Sequence[TrainBatch], seed: int, number: int) -> dict[str, float]:
         """Learn from one batch, given in parts.
@@ -166,7 +172,7 @@ class Stepper:
         if self.scaler_state():
             return
         gradients = [p.grad for p in self._system.parameters() if p.grad is not None]
-        norm = float(nn.utils.get_total_norm(gradients, foreach=True))
+        norm = float(whole_of(nn.utils.get_total_norm(gradients, foreach=True)))
         if not math.isfinite(norm):
             raise NotFiniteError("the norm of the gradient is not finite", by_part)
 

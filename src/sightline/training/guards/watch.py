@@ -14,6 +14,7 @@ from sightline.training.guards.memory import Load, answering_for_memory, smaller
 from sightline.training.guards.stopped import Circumstances, stop, synchronised
 from sightline.training.loader import TrainBatch
 from sightline.training.optimisers import optimiser_tensors
+from sightline.training.sharding import Shards
 from sightline.training.steps import NotFiniteError, Stepper
 
 _REMEMBERED = 20
@@ -29,6 +30,7 @@ class Watch:
         optimiser: what it is moved by.
         run: the run folder.
         seed: of the run.
+        shards: what learns in the system's place, or None.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Watch:
         optimiser: Optimizer,
         run: Path,
         seed: int,
+        shards: Shards | None = None,
     ) -> None:
         self._fabric = fabric
         self._stage = stage
@@ -46,6 +49,7 @@ class Watch:
         self._optimiser = optimiser
         self._run = run
         self._seed = seed
+        self._shards = shards
         self._last: deque[float] = deque(maxlen=_REMEMBERED)
 
     def step(
@@ -70,13 +74,15 @@ class Watch:
             with answering_for_memory(doing, largest, cure):
                 losses = stepper.step(parts, self._seed, number)
         except NotFiniteError as error:
+            if self._shards is not None:
+                self._shards.gather(gradients=True)
             where = Circumstances(
                 self._stage.name,
                 number,
                 self._seed,
                 self._fabric.global_rank,
                 self._run,
-                optimiser_tensors(self._optimiser, self._system),
+                optimiser_tensors(self._optimiser, self._system if self._shards is None else self._shards.system),
             )
             raise stop(error, self._evidence(parts, number, learning_rate, error.elsewhere), where) from error
         self._last.append(sum(losses.values()))
