@@ -38,7 +38,8 @@ def pair_likeness(
         ValueError: columns without the masks or keypoints that are to be compared.
     """
     if kind == "boxes":
-        areas = _area(sides_of(found, detection)), _area(sides_of(truth, target))
+        # Of each row once: a detection is in as many pairs as its image has objects.
+        areas = _area(sides_of(found, slice(None)))[detection], _area(sides_of(truth, slice(None)))[target]
         return pair_overlap(found.boxes[detection], truth.boxes[target], truth.ignore[target], areas)
     if kind == "masks":
         return _mask_overlap(truth, found, detection, target)
