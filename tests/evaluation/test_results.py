@@ -184,6 +184,15 @@ def test_boxes_that_look_like_corners_are_told(labelled, tmp_path):
     assert "look like x1, y1, x2, y2" in results.notes[0]
 
 
+def test_shares_of_the_image_and_scores_in_percent_are_told(labelled, tmp_path):
+    rows = [{**row, "bbox": [0.1, 0.2, 0.3, 0.4], "score": 85.5} for row in right_rows()]
+    results, _ = judged(labelled, write(tmp_path / "r.json", rows))
+    shares, scores = results.notes[:2]
+    assert "look like shares of the image" in shares and "scores reach from 85.5 to 85.5" in scores
+    results, _ = judged(labelled, write(tmp_path / "sound.json", right_rows()))
+    assert not any("shares" in note or "scores" in note for note in results.notes)
+
+
 def changed(place, **more):
     rows = right_rows()
     rows[place] = {key: value for key, value in {**rows[place], **more}.items() if value is not ...}

@@ -154,7 +154,8 @@ def test_exploded_losses_are_blamed_where_the_batch_passes_the_second_time(monke
     part = TrainBatch(system.prepare([samples[0].image]), (samples[0].target,), ("one",))
     evidence = Evidence(system, "loss", [part], [()], "32-true", (8.0, 70.0, 1.5e6), 0.002, 0.005)
     (cause,) = find_causes(evidence)
-    assert "exploded" in cause.found and "optimiser.lr" in cause.cure
+    assert "exploded" in cause.found and "optimiser.lr=0.0025, or with --recipe clip_norm=1" in cause.cure
+    assert "clip_norm=0.1" in find_causes(replace(evidence, clip_norm=1.0))[0].cure
     (cause,) = find_causes(replace(evidence, last_losses=(8.0, 7.0)))
     assert "finite when it is computed again" in cause.found
 

@@ -304,14 +304,26 @@ def require_keypoints(path: Path, split: TruthOfSplit, points: list[list[float]]
 
 def notes_on(found: Found, split: TruthOfSplit, kind: Kind) -> tuple[str, ...]:
     """What looks wrong, though it can be judged."""
-    sizes = split.truth.sizes
-    if kind != "boxes" or sizes is None or not len(found) or not (sizes > 0).all():
+    if not len(found):
         return ()
+    notes = [] if kind != "boxes" else [_note_on_boxes(found, split)]
+    low, high = float(found.scores.min()), float(found.scores.max())
+    if low < 0 or high > 1:
+        notes.append(f"scores reach from {low:g} to {high:g}, not from 0 to 1: calibration is not measured")
+    return tuple(note for note in notes if note)
+
+
+def _note_on_boxes(found: Found, split: TruthOfSplit) -> str:
+    sizes = split.truth.sizes
+    if sizes is None or not (sizes > 0).all():
+        return ""
+    if found.boxes.max() <= _SLIP < sizes.min():
+        return "no box reaches beyond 2 pixels: COCO's bbox is in pixels, and these look like shares of the image"
     some = slice(None, None, 1 + len(found) // _LOOKED_AT)
     beyond = (found.boxes[some, 2:] > sizes[found.images[some]][:, ::-1] + _SLIP).any(axis=1)
     if beyond.mean() < _BEYOND:
-        return ()
+        return ""
     return (
         f"{beyond.mean():.0%} of the boxes reach beyond their images: COCO's bbox is x, y, width, height, "
-        "and these look like x1, y1, x2, y2",
+        "and these look like x1, y1, x2, y2"
     )

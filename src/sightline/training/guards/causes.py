@@ -59,6 +59,7 @@ class Evidence:
         recompute: whether this process may compute the batch again (not where all processes would have to at once).
         processes: that share the batch; ``parts`` are of this one.
         elsewhere: whether the losses of this process are finite and those of another are not.
+        clip_norm: of the stage.
     """
 
     system: NeuralSystem[Any, Any]
@@ -72,11 +73,13 @@ class Evidence:
     recompute: bool = True
     processes: int = 1
     elsewhere: bool = False
+    clip_norm: float | None = None
 
     @property
     def slower(self) -> str:
         """The cure of steps that are too long."""
-        return f"train with --recipe optimiser.lr={self.peak_rate / 2:.3g}, or with --recipe clip_norm=1"
+        clip = 1.0 if self.clip_norm is None or self.clip_norm > 1 else self.clip_norm / 10
+        return f"train with --recipe optimiser.lr={self.peak_rate / 2:.3g}, or with --recipe clip_norm={clip:g}"
 
     def again(self, index: int, part: TrainBatch | None = None, precision: str | None = None) -> Outcome:
         """A part computed again: as it was, or with other images or another precision."""

@@ -101,4 +101,5 @@ class Watch:
             recompute=self._fabric.world_size == 1 or not synchronised(self._system),
             processes=self._fabric.world_size,
             elsewhere=elsewhere,
+            clip_norm=self._stage.clip_norm,
         )
