@@ -138,20 +138,26 @@ def train(
                 )
             job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
             job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
-            if not options.goes_on:
-                job.log(f"starts from {system.origin}")
-            for before, after in zip(recipe.stages, stages, strict=True):
-                if isinstance(before, GradientStage) and isinstance(after, GradientStage):
-                    job.log(f"stage {after.name}: {describe_learning_rate(before, after)}")
-            job.log(f"training split: {held}")
-            job.log(f"validation split: {val_held}")
-            data_check = check_data(system, loading.samples, None if val is None else val.samples)
-            for line in (data_check.told, *(f"warning: {warning}" for warning in data_check.warnings)):
-                job.log(line)
+            warnings = _introduce(job, recipe.stages, stages, (held, val_held))
             if options.extend is not None:
                 _begin_extension(job, checkpoint, options.extend)
                 run.record("training", described | _extensions(checkpoint.state), free=FREE_ON_RESUME)
-            return replace(_run_stages(job, stages, checkpoint), warnings=data_check.warnings)
+            return replace(_run_stages(job, stages, checkpoint), warnings=warnings)
+
+
+def _introduce(job: Job, before: Sequence[Stage], after: Sequence[Stage], held: tuple[str, str]) -> tuple[str, ...]:
+    """Say what the run starts from and learns from; gives the warnings about the data."""
+    if not job.options.goes_on:
+        job.log(f"starts from {job.system.origin}")
+    for own, settled in zip(before, after, strict=True):
+        if isinstance(own, GradientStage) and isinstance(settled, GradientStage):
+            job.log(f"stage {settled.name}: {describe_learning_rate(own, settled)}")
+    for split, told in zip(("training", "validation"), held, strict=True):
+        job.log(f"{split} split: {told}")
+    check = check_data(job.system, job.train.samples, None if job.val is None else job.val.samples)
+    for line in (check.told, *(f"warning: {warning}" for warning in check.warnings)):
+        job.log(line)
+    return check.warnings
 
 
 def _begin_extension(job: Job, checkpoint: Checkpoint, epochs: float) -> None:

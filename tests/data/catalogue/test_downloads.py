@@ -275,8 +275,10 @@ def test_a_process_that_is_ended_leaves_its_part_for_the_next(
 ) -> None:
     server.pause = 0.02
     program = f"""
+        import signal
         from pathlib import Path
         from sightline.downloads.fetch import fetch
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
         fetch({server.url("file.tar")!r}, Path({str(path)!r}))
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stderr=subprocess.DEVNULL)
