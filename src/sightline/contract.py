@@ -7,15 +7,17 @@ shows, checkpoints and resumes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast, final
 
 import torch
 from torch import Tensor, nn
 
 from sightline.errors import ConfigError
+from sightline.proposals.proposer import Proposer
 from sightline.structures import Classes, Detections, ImageBatch, LossTerm, Size, Target
 from sightline.transforms.pipeline import Transform
 from sightline.transforms.preparation import Preparation
@@ -136,6 +138,9 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         temperature: what ``predict`` divides the log-odds of scores by, so that they mean what they say; 1 leaves them
             alone. Fitted after training and kept in the model file. Thresholds inside ``decode`` are on the scores as
             the network gives them.
+        proposer: what looks at the pixels of an image before the network does, in prediction and in training; None for
+            systems that find their regions themselves.
+        proposal_count: boxes that are asked of it for an image.
         class_layers: prefixes of the names of parameters that belong to the classes; they start anew when a trained
             system is tuned to other classes.
     """
@@ -144,6 +149,8 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
     preparation: Preparation
     origin: str = RANDOM_WEIGHTS
     temperature: float = 1.0
+    proposer: Proposer | None = None
+    proposal_count: int = 2000
     class_layers: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -178,11 +185,17 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
 
     @final
     def prepare(self, images: Tensor | Sequence[Tensor]) -> ImageBatch:
-        """The images as a batch on this system's device."""
+        """The images as a batch on this system's device, with the proposals of its proposer if it has one."""
         if isinstance(images, Tensor) and images.ndim == 3:
             images = [images]
         device = self.device
-        return self.preparation.batch([image.to(device) for image in images])
+        batch = self.preparation.batch([image.to(device) for image in images])
+        if self.proposer is None:
+            return batch
+        found = [self.proposer.propose(_pixels(image), self.proposal_count).boxes.to(device) for image in images]
+        sizes = batch.original_sizes
+        boxes = tuple(self.preparation.boxes(each, size) for each, size in zip(found, sizes, strict=True))
+        return replace(batch, proposals=boxes)
 
     @final
     def predict(self, images: Tensor | Sequence[Tensor]) -> list[Result]:
@@ -211,6 +224,12 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         if precision != "fp32":
             raise ConfigError(f"{self.name} predicts in fp32 only", cure="leave the precision at fp32")
         return deepcopy(self).eval().requires_grad_(False)
+
+
+def _pixels(image: Tensor) -> Tensor:
+    """An image as proposers see it: uint8 on the CPU."""
+    image = image.cpu()
+    return image if image.dtype == torch.uint8 else (image * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def calibrated(result: Result, temperature: float) -> Result:
@@ -310,17 +329,44 @@ class GradientStage:
     ema: float | None = None
 
 
+class FitStopped(Exception):  # noqa: N818  # a request that was followed, not an error
+    """A person asked for an end while a fit was at work; what it keeps on the disk lets it go on later."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What a fit has at hand.
+
+    Args:
+        seed: of the run.
+        folder: of the run, for what the fit computes and later stages or a resumption read again; it exists.
+        tell: called with what is done, how many and of how many, at least every few seconds.
+        log: takes a line for the person and for log.txt.
+        stopping: whether the person asked for an end; a fit that can go on where it was raises ``FitStopped`` then.
+    """
+
+    seed: int
+    folder: Path
+    tell: Callable[[str, int, int], None]
+    log: Callable[[str], None]
+    stopping: Callable[[], bool]
+
+
 @dataclass(frozen=True)
 class FitStage:
     """A stage that is solved rather than followed: SVMs, least squares, hard-negative mining.
 
     Args:
         name: shown in the log and in checkpoints.
-        fit: changes the system in place; gets the system, the training samples as a sequence, and the seed.
+        fit: changes the system in place; gets the system, the training samples as a sequence (with proposals where the
+            system has a proposer) and the workbench. Returns what is worth a column of the history, by name. Of several
+            processes only the first one fits; the others get its tensors.
+        judged: whether the system is judged afterwards; a stage that only prepares another need not be.
     """
 
     name: str
-    fit: Callable[[Any, Sequence[Any], int], None]
+    fit: Callable[[Any, Sequence[Any], Workbench], Mapping[str, float]]
+    judged: bool = True
 
 
 Stage = GradientStage | FitStage

@@ -147,12 +147,14 @@ class Sample:
         target: the truth, in pixels of ``image``.
         image_id: the id that the data set's files give the image, kept for COCO results.
         path: where the image was read from; empty for made images.
+        proposals: (P, 4) float32 boxes, xyxy in pixels of ``image``, that a proposer gave it; None where none looked.
     """
 
     image: Tensor
     target: Target
     image_id: int
     path: str = ""
+    proposals: Tensor | None = None
 
     def __post_init__(self) -> None:
         _require(
@@ -163,6 +165,8 @@ class Sample:
             tuple(self.image.shape[1:]) == tuple(self.target.size),
             f"Sample.image is {tuple(self.image.shape[1:])}, but its target is for {self.target.size}",
         )
+        if self.proposals is not None:
+            _require_boxes(self.proposals, "Sample.proposals")
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +274,8 @@ class ImageBatch:
         offsets: (y, x) pixels of padding at the top and at the left of each; zeros unless letterboxed.
         seeds: of what a system draws for each image while it learns, 0 to 2**63 - 1; empty outside training, where
             draws come from torch's generator.
+        proposals: one (P, 4) float32 tensor an image, xyxy in pixels of the batch, that a proposer gave; empty where
+            the system needs none.
     """
 
     images: Tensor
@@ -277,6 +283,7 @@ class ImageBatch:
     original_sizes: tuple[Size, ...]
     offsets: tuple[Size, ...] = ()
     seeds: tuple[int, ...] = ()
+    proposals: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.images.ndim == 4 and self.images.shape[1] == 3, "ImageBatch.images must have shape (B, 3, H, W)")
@@ -288,6 +295,7 @@ class ImageBatch:
             f"ImageBatch of {count} images needs as many sizes, original_sizes and offsets",
         )
         _require(len(self.seeds) in (0, count), f"ImageBatch of {count} images needs as many seeds, or none")
+        _require(len(self.proposals) in (0, count), f"ImageBatch of {count} images needs proposals of each, or of none")
         for (height, width), (top, left) in zip(self.sizes, self.offsets, strict=True):
             _require(
                 top + height <= self.images.shape[2] and left + width <= self.images.shape[3],
@@ -311,7 +319,7 @@ class ImageBatch:
 
     def to(self, device: torch.device | str) -> "ImageBatch":
         """The same batch on another device."""
-        return replace(self, images=self.images.to(device))
+        return replace(self, images=self.images.to(device), proposals=tuple(p.to(device) for p in self.proposals))
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from tiny_system import TinySystem, make_samples, make_system, negative_error, s
 import sightline.training
 from sightline import workflow
 from sightline.cli.main import main
-from sightline.contract import FitStage, GradientStage, Optimiser, Recipe
+from sightline.contract import FitStage, GradientStage, Optimiser, Recipe, Workbench
 from sightline.errors import ConfigError
 from sightline.training import loop, runner
 from sightline.training.checkpoints import has_checkpoint, peek_state
@@ -61,9 +61,10 @@ class Case:
     go: Callable[[Path], None]
 
 
-def halve_head(system: TinySystem, samples: object, seed: int) -> None:
+def halve_head(system: TinySystem, samples: object, bench: Workbench) -> dict[str, float]:
     with torch.no_grad():
         system.head.weight.mul_(0.5)
+    return {"halved": 1.0}
 
 
 def train_tiny(folder: Path, stages: Stages, **options: Any) -> None:

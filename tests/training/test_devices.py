@@ -29,7 +29,7 @@ def test_options_that_make_no_sense(options: dict[str, object], message: str) ->
 
 
 def test_options_reach_every_stage() -> None:
-    stages = (GradientStage(epochs=4, batch_size=2, optimiser=Optimiser(lr=0.1)), FitStage("fit", lambda *_: None))
+    stages = (GradientStage(epochs=4, batch_size=2, optimiser=Optimiser(lr=0.1)), FitStage("fit", lambda *_: {}))
     recipe = Recipe((*stages, GradientStage(epochs=2)))
     settled = settle(recipe, TrainOptions(epochs=12, batch_size=8))
     first, fit, last = settled

@@ -10,7 +10,7 @@ import torch
 from test_train import CrashAt, assert_same, history, run_one
 from tiny_system import TinySystem, make_samples, make_system, stage
 
-from sightline.contract import FitStage, Recipe
+from sightline.contract import FitStage, Recipe, Workbench
 from sightline.evaluation.evaluate import evaluate
 from sightline.processes import Processes
 from sightline.structures import Classes, Sample
@@ -99,12 +99,13 @@ def test_stop_during_a_fit_keeps_the_fit_and_starts_no_other(tmp_path: Path) -> 
     calls: list[str] = []
 
     def fit(name: str, *, stops: bool) -> FitStage:
-        def solve(system: TinySystem, samples: object, seed: int) -> None:
+        def solve(system: TinySystem, samples: object, bench: Workbench) -> dict[str, float]:
             calls.append(name)
             if stops:
                 signal.raise_signal(signal.SIGTERM)
             with torch.no_grad():
                 system.head.weight.mul_(0.5)
+            return {}
 
         return FitStage(name, solve)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_system import TinySystem, make_samples, make_system, negative_error, stage
 
-from sightline.contract import FitStage, GradientStage, Optimiser, ParameterGroup, Recipe, Schedule
+from sightline.contract import FitStage, GradientStage, Optimiser, ParameterGroup, Recipe, Schedule, Workbench
 from sightline.errors import ConfigError, DataError, ModelFileError, SightlineError
 from sightline.model_file import load_weights, read_header
 from sightline.training.history import read_history
@@ -208,9 +208,10 @@ def test_stages_resume_in_the_second(tmp_path: Path) -> None:
     assert [row["stage"] for row in history(tmp_path / "whole")] == ["train", "halve", "third", "third"]
 
 
-def halve_head(system: TinySystem, samples: object, seed: int) -> None:
+def halve_head(system: TinySystem, samples: object, bench: Workbench) -> dict[str, float]:
     with torch.no_grad():
         system.head.weight.mul_(0.5)
+    return {"halved": 1.0}
 
 
 @pytest.mark.parametrize("clip", [{"clip_norm": 1e-4}, {"clip_value": 1e-5}, {"clip_norm": 1.0, "clip_value": 1e-5}])

@@ -159,7 +159,7 @@ class _PreparedBatches(Dataset[TrainBatch | SightlineError]):
         for position in positions:
             samples.append(self._sample(position))
             names.append(samples[-1].path or f"image {samples[-1].image_id}")
-        images = self.preparation.batch([sample.image for sample in samples])
+        images = self.preparation.batch_of(samples)
         images = replace(images, seeds=tuple(draw_seed(self.seed or 0, position) for position in positions))
         targets = tuple(self.preparation.target(sample.target) for sample in samples)
         return TrainBatch(images, targets, tuple(names))

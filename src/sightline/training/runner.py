@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from sightline.contract import FitStage, GradientStage, NeuralSystem, Recipe, Stage
+from sightline.contract import FitStage, FitStopped, GradientStage, NeuralSystem, Recipe, Stage, Workbench
 from sightline.errors import DataError
 from sightline.layers.sync_norm import synchronised_norms
-from sightline.model_file import require_fit
+from sightline.model_file import require_fit, tensors_of
+from sightline.proposals.cache import propose_for
 from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
 from sightline.training.cache import hold_in_memory
@@ -130,12 +131,10 @@ def train(
             progress if fabric.is_global_zero else SilentProgress() as shown,
             _norms(system, options, fabric),
         ):
-            loading, held = _load(data.train, system, options, partial(shown.working, "decoding the training split"))
+            loading, held = _load(data.train, "training", system, options, shown.working)
             val, val_held = (None, "none: the last weights count as the best")
             if data.val:
-                val, val_held = _load(
-                    data.val, system, options, partial(shown.working, "decoding the validation split")
-                )
+                val, val_held = _load(data.val, "validation", system, options, shown.working)
             job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
             job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
             warnings = _introduce(job, recipe.stages, stages, (held, val_held))
@@ -197,9 +196,10 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
             state, begun = job.save(state), True
             job.progress.started(state.steps)
         if isinstance(stage, FitStage):
-            # A fit cannot be stopped half-way: the request is looked at before it, and what it solved is always kept.
+            # What a fit solved is always kept, whenever the request came; only a fit that can go on later gives up.
             stopped = job.agreed(job.stop.wanted)
-            state = state if stopped else _fit(job, stage, state)
+            fitted = None if stopped else _fit(job, stage, state)
+            state, stopped = (state, True) if fitted is None else (fitted, False)
         else:
             state, stopped = follow_gradients(job, learner, pace, state)
             # The end of a run keeps what the stage remembers, for an extension; another stage starts without it.
@@ -221,17 +221,37 @@ def _count_rows(job: Job, state: TrainState) -> None:
         job.log(f"warning: {job.run.history.name} has {rows} of the {state.rows} rows that the run has written")
 
 
-def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState:
-    """Solve a stage and judge what came out."""
+def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState | None:
+    """Solve a stage and judge what came out; None where it gave up, because the person asked for an end."""
     job.log(f"stage {stage.name}: fitted to {len(job.train.samples)} images")
     job.progress.working(f"fitting {stage.name}")
-    stage.fit(job.system, job.train.samples, job.options.seed)
+    facts = _solve(job, stage)
+    if facts is None:
+        return None
     state = replace(state, step=1)
+    if not stage.judged:
+        job.log(f"stage {stage.name} done" + "".join(f"; {name} {value:.6g}" for name, value in facts.items()))
+        return state
     metrics = job.measure(job.system)
     if job.leads:
         row: Row = {"stage": stage.name, "epoch": 1, "step": 1, "seconds": round(job.timer.seconds(), 3)}
-        state = job.keep(state, job.system, row, losses={}, metrics=metrics)
+        state = job.keep(state, job.system, {**row, **facts}, losses={}, metrics=metrics)
     return job.agreed(state)
+
+
+def _solve(job: Job, stage: FitStage) -> dict[str, float] | None:
+    """Fit in the first process, and give the others what came out."""
+    facts: dict[str, float] | None = None
+    if job.leads:
+        bench = Workbench(
+            job.options.seed, job.run.path, job.progress.working, job.log, stopping=lambda: job.stop.wanted
+        )
+        with suppress(FitStopped):
+            facts = dict(stage.fit(job.system, job.train.samples, bench))
+    facts = job.agreed(facts)
+    if job.fabric.world_size > 1 and facts is not None:
+        job.system.load_state_dict(job.agreed(tensors_of(job.system) if job.leads else {}))
+    return facts
 
 
 def _read(run: RunFolder, system: NeuralSystem[Any, Any]) -> Checkpoint:
@@ -243,11 +263,19 @@ def _read(run: RunFolder, system: NeuralSystem[Any, Any]) -> Checkpoint:
 
 
 def _load(
-    samples: Sequence[Sample], system: NeuralSystem[Any, Any], options: TrainOptions, tell: Callable[[int, int], None]
+    samples: Sequence[Sample],
+    split: str,
+    system: NeuralSystem[Any, Any],
+    options: TrainOptions,
+    tell: Callable[[str, int, int], None],
 ) -> tuple[Loading, str]:
     """How a split is loaded, and one line on it for the log."""
     workers = sensible_workers(options.devices) if options.workers is None else options.workers
-    held, told = hold_in_memory(samples, tell)
+    held, told = hold_in_memory(samples, partial(tell, f"decoding the {split} split"))
+    if system.proposer is not None:
+        tell_proposed = partial(tell, f"proposing regions in the {split} split")
+        held = propose_for(held, system.proposer, system.proposal_count, tell_proposed)
+        told += f"; {system.proposer.name} proposes up to {system.proposal_count} regions an image"
     return Loading(held, system.preparation, workers), told
 
 

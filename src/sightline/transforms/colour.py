@@ -10,7 +10,7 @@ grey levels after every step; results differ by about one level a step. The HSV 
 branches.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -169,7 +169,7 @@ class PhotometricDistortion(Transform):
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample in other colours; boxes and all else stay."""
-        return Sample(recolour(sample.image, self.draw(rng)), sample.target, sample.image_id, sample.path)
+        return replace(sample, image=recolour(sample.image, self.draw(rng)))
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class ColourJitter(Transform):
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample in other colours; boxes and all else stay."""
-        return Sample(recolour(sample.image, self.draw(rng)), sample.target, sample.image_id, sample.path)
+        return replace(sample, image=recolour(sample.image, self.draw(rng)))
 
 
 def require_factors(owner: object, brightness: Range, contrast: Range, saturation: Range, hue: Range) -> None:

@@ -9,6 +9,7 @@ What holds for all of them:
 * Boxes are clipped to what is left of the image. An object whose box is empty after that is dropped. When something
   was cut off, objects whose centre is outside are dropped (SSD, Liu et al. 2016, section 2.2), those whose box is
   thinner than ``MIN_SIDE`` source pixels after it, and those that had a mask of which nothing is left.
+* Proposals are clipped too, and those of which less than a pixel is left in either direction are dropped.
 * A keypoint that leaves the image gets visibility 0, and every keypoint of visibility 0 lies at (0, 0), as in COCO.
   Points are mirrored like the corners of boxes, x to W - x. torchvision maps x to W - 1 - x, so that a point and the
   edge of a box at one place come apart.
@@ -16,7 +17,7 @@ What holds for all of them:
   where there is no mask.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -92,7 +93,16 @@ def place(sample: Sample, placement: Placement, fill: tuple[int, int, int] = (0,
         pairs: keypoints that trade places when the placement mirrors.
     """
     image = _on_canvas(move_content(sample.image, placement), placement, fill)
-    return Sample(image, move_target(sample.target, placement, pairs), sample.image_id, sample.path)
+    return moved(sample, image, placement, pairs)
+
+
+def moved(sample: Sample, image: Tensor, placement: Placement, pairs: Pairs = ()) -> Sample:
+    """A sample whose pixels have been moved already, with all else moved as they were."""
+    proposals = sample.proposals
+    if proposals is not None:
+        proposals = move_boxes(proposals, placement)
+        proposals = proposals[(proposals[:, 2:] - proposals[:, :2] >= MIN_SIDE).all(dim=1)]
+    return replace(sample, image=image, target=move_target(sample.target, placement, pairs), proposals=proposals)
 
 
 def move_content(image: Tensor, placement: Placement) -> Tensor:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sightline.geometry.reduction import shrink_factor
-from sightline.structures import ImageBatch, Size, Target
+from sightline.structures import ImageBatch, Sample, Size, Target
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -82,7 +82,6 @@ class Preparation:
         """A target of an original image, in pixels of the prepared one."""
         size = self.size_for(target.size)
         scale_y, scale_x = size[0] / target.size[0], size[1] / target.size[1]
-        factor = target.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
         masks = target.masks
         if masks is not None and size != target.size:
             masks = _resized_masks(masks, size)
@@ -90,7 +89,15 @@ class Preparation:
         if keypoints is not None:
             keypoints = keypoints * keypoints.new_tensor([scale_x, scale_y, 1.0])
         areas = target.areas * (scale_x * scale_y)
-        return Target(target.boxes * factor, target.labels, size, target.ignore, areas, masks, keypoints)
+        return Target(
+            self.boxes(target.boxes, target.size), target.labels, size, target.ignore, areas, masks, keypoints
+        )
+
+    def boxes(self, boxes: Tensor, size: Size) -> Tensor:
+        """Boxes (N, 4) in pixels of an image of ``size``, in pixels of the prepared one."""
+        height, width = self.size_for(size)
+        scale_y, scale_x = height / size[0], width / size[1]
+        return boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
 
     def batch(self, images: Sequence[Tensor]) -> ImageBatch:
         """Images that went in, prepared, as one batch: channels last in memory, padded with zeros right and below."""
@@ -107,6 +114,13 @@ class Preparation:
         for slot, image, size in zip(padded, images, sizes, strict=True):
             self._prepare(image, slot[:, : size[0], : size[1]])
         return ImageBatch(padded, sizes, original)
+
+    def batch_of(self, samples: Sequence[Sample]) -> ImageBatch:
+        """The images of samples as one batch, with their proposals where a proposer has looked at them."""
+        batch = self.batch([sample.image for sample in samples])
+        found = [(sample.proposals, sample.target.size) for sample in samples]
+        proposals = tuple(self.boxes(boxes, size) for boxes, size in found if boxes is not None)
+        return replace(batch, proposals=proposals)
 
 
 def _resized_masks(masks: Tensor, size: Size) -> Tensor:

@@ -31,7 +31,7 @@ from sightline.transforms.placement import (
     inside,
     move_boxes,
     move_content,
-    move_target,
+    moved,
 )
 from sightline.transforms.resize import Resize
 
@@ -73,8 +73,7 @@ class SSDAugmentation(Transform):
         mirrored = self.flip.draw(rng)
         placement = compose(canvas, window, self.size, mirrored)
         image = render(sample.image, placement, colours, self.expand.fill)
-        target = move_target(sample.target, placement, self.flip.keypoint_pairs)
-        return Sample(image, target, sample.image_id, sample.path)
+        return moved(sample, image, placement, self.flip.keypoint_pairs)
 
 
 def compose(canvas: Placement, window: Window | None, size: Size, mirrored: bool) -> Placement:

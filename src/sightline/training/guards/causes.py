@@ -245,6 +245,7 @@ def only(part: TrainBatch, index: int) -> TrainBatch:
         images.original_sizes[here],
         images.offsets[here],
         images.seeds[here],
+        images.proposals[here],
     )
     return TrainBatch(one, part.targets[here], part.names[here])
 

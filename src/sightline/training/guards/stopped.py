@@ -210,6 +210,8 @@ def _described(part: TrainBatch) -> dict[str, Any]:
 def _tensors(part: TrainBatch, index: int) -> dict[str, Tensor]:
     """The tensors of a part by name; the images as they lie in memory come back channels last."""
     tensors = {f"{index}.images": part.images.images.detach().to("cpu").contiguous()}
+    for place, boxes in enumerate(part.images.proposals):
+        tensors[f"{index}.{place}.proposals"] = boxes.detach().to("cpu", copy=True).contiguous()
     for place, target in enumerate(part.targets):
         for name in _OBJECT_TENSORS:
             value = getattr(target, name)
@@ -225,7 +227,15 @@ def _part(tensors: Mapping[str, Tensor], index: int, described: Mapping[str, Any
     for place, size in enumerate(described["target_sizes"]):
         values = {name: tensors.get(f"{index}.{place}.{name}") for name in _OBJECT_TENSORS}
         targets.append(Target(size=tuple(size), **values))  # type: ignore[arg-type]  # boxes and labels are always there
-    images = ImageBatch(pixels, **sizes, seeds=tuple(described["seeds"]))
+    proposals = [tensors.get(f"{index}.{place}.proposals") for place in range(len(targets))]
+    images = ImageBatch(
+        pixels,
+        sizes["sizes"],
+        sizes["original_sizes"],
+        sizes["offsets"],
+        tuple(described["seeds"]),
+        tuple(boxes for boxes in proposals if boxes is not None),
+    )
     return TrainBatch(images, tuple(targets), tuple(described["names"]))
 
 

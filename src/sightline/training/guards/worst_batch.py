@@ -123,6 +123,6 @@ def _padded(sizes: Sequence[Size], images: int) -> Size:
 
 
 def _batch(samples: Sequence[Sample], preparation: Preparation) -> TrainBatch:
-    images = preparation.batch([sample.image for sample in samples])
+    images = preparation.batch_of(samples)
     targets = tuple(preparation.target(sample.target) for sample in samples)
     return TrainBatch(images, targets, tuple(sample.path or f"image {sample.image_id}" for sample in samples))
