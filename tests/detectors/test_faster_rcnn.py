@@ -27,7 +27,6 @@ def _small(**settings: object) -> FasterRCNN:
         ({"score_threshold": 1.5}, "score_threshold is 1.5"),
         ({"anchor_ratios": ()}, "anchor_ratios"),
         ({"anchor_sizes": (16.0,)}, "neck=fpn does not use it"),
-        ({"pooling": "pool"}, "neck=fpn does not use it"),
         ({"neck": "none", "channels": 8}, "neck=none does not use it"),
     ],
 )
@@ -80,7 +79,8 @@ def test_sampled_regions_are_labelled_by_their_best_object() -> None:
     near = truth.boxes.repeat(20, 1) + torch.randn(40, 4)
     far = torch.tensor([[0.0, 50, 20, 63]]).repeat(100, 1) + torch.rand(100, 4)
     proposals = Proposals(torch.cat([near, far]), torch.ones(140), torch.zeros(140, dtype=torch.int64), 1)
-    boxes, image_index, labels, deltas = model.sample_regions(proposals, pad_targets([truth]))
+    regions = model.sampler(proposals, pad_targets([truth]))
+    boxes, image_index, labels, deltas = regions.boxes, regions.image_index, regions.labels, regions.true_deltas
     best, match = pairwise_iou(boxes, truth.boxes).max(dim=1)
     assert len(boxes) == 64
     assert int((labels > 0).sum()) == 16

@@ -14,6 +14,7 @@ from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.detectors.faster_rcnn_weights import faster_rcnn_from, load_torchvision_faster_rcnn
 from sightline.errors import ModelFileError
 from sightline.geometry.iou import pairwise_iou
+from sightline.regions.sampling import SampledRegions
 from sightline.structures import Classes, Detections, Target
 
 SIZES = [(150, 200), (200, 150), (120, 333), (160, 160)]
@@ -70,23 +71,23 @@ def _on_the_same_samples(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Our losses and torchvision's, which gets our sampled anchors and regions and labels them by its own rules."""
     anchors: list[tuple[Tensor, Tensor]] = []
-    regions: list[tuple[Tensor, ...]] = []
-    sampler, sample_regions = ours.rpn.sampler, ours.sample_regions
+    regions: list[SampledRegions] = []
+    sampler, sample_regions = ours.rpn.sampler, ours.sampler
 
     def note_anchors(labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         anchors.append(sampler(labels, keys))
         return anchors[-1]
 
-    def note_regions(*arguments: object) -> tuple[Tensor, ...]:
+    def note_regions(*arguments: object) -> SampledRegions:
         regions.append(sample_regions(*arguments))
         return regions[-1]
 
-    ours.rpn.sampler, ours.sample_regions = note_anchors, note_regions
+    ours.rpn.sampler, ours.sampler = note_anchors, note_regions
     batch = ours.prepare(images)
     found = ours.loss(batch, [Target(b, n, size) for (b, n), size in zip(truth, batch.sizes, strict=True)])
-    ours.rpn.sampler, ours.sample_regions = sampler, sample_regions
+    ours.rpn.sampler, ours.sampler = sampler, sample_regions
 
-    boxes, image_index, _, _ = regions[0]
+    boxes, image_index = regions[0].boxes, regions[0].image_index
     same = [boxes[image_index == i] for i in range(len(images))]
     peer.rpn.fg_bg_sampler = lambda _: tuple([m.to(torch.uint8) for m in masks] for masks in anchors[0])
     peer.roi_heads.add_gt_proposals = lambda _proposals, _truth: list(same)

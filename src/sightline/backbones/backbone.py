@@ -74,6 +74,15 @@ class Backbone(nn.Module):
         for stage in list(self.stages)[:count]:
             stage.requires_grad_(False)
 
+    def end_at(self, stride: int) -> None:
+        """Drops the stages behind the last one whose map has at most this stride, and their names with them."""
+        kept = [i for i, emitted in zip(self._emits, self.strides, strict=True) if emitted <= stride]
+        self.stages = self.stages[: kept[-1] + 1]
+        self._emits = tuple(kept)
+        self.channels, self.strides = self.channels[: len(kept)], self.strides[: len(kept)]
+        own = self.state_dict()
+        self.torchvision_names = {theirs: ours for theirs, ours in self.torchvision_names.items() if ours in own}
+
     def take_tail(self) -> nn.Module:
         """Hands the tail over to a head that owns it from then on.
 
