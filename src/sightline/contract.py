@@ -192,7 +192,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         batch = self.preparation.batch([image.to(device) for image in images])
         if self.proposer is None:
             return batch
-        found = [self.proposer.propose(_pixels(image), self.proposal_count).boxes.to(device) for image in images]
+        found = [self.proposer.propose(as_pixels(image), self.proposal_count).boxes.to(device) for image in images]
         sizes = batch.original_sizes
         boxes = tuple(self.preparation.boxes(each, size) for each, size in zip(found, sizes, strict=True))
         return replace(batch, proposals=boxes)
@@ -226,7 +226,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         return deepcopy(self).eval().requires_grad_(False)
 
 
-def _pixels(image: Tensor) -> Tensor:
+def as_pixels(image: Tensor) -> Tensor:
     """An image as proposers see it: uint8 on the CPU."""
     image = image.cpu()
     return image if image.dtype == torch.uint8 else (image * 255).round().clamp(0, 255).to(torch.uint8)

@@ -14,7 +14,7 @@ from sightline.contract import NeuralSystem, System
 from sightline.data.dataset import Dataset
 from sightline.errors import ConfigError
 from sightline.evaluation.bootstrap import Comparison
-from sightline.evaluation.cost import Cost, measure_cost
+from sightline.evaluation.cost import WARM_UP, Cost, measure_cost
 from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate
 from sightline.evaluation.model_temperature import (
     calibration_on,
@@ -207,9 +207,13 @@ def _cost(system: System[Any], fast: System[Any], sample: Sample) -> Cost | None
     fast.predict([sample.image])
     start = time.perf_counter()
     fast.predict([sample.image])
+    seconds = max(1e-6, time.perf_counter() - start)
     least, most = _COST_REPEATS
-    repeats = max(least, min(most, int(_COST_SECONDS / max(1e-6, time.perf_counter() - start))))
-    cost = measure_cost(fast, sample.image, repeats=repeats)
+    # Slow predictions are warm after the two that were made already.
+    warm_up = WARM_UP if seconds < 1 else 0
+    cost = measure_cost(
+        fast, sample.image, repeats=max(least, min(most, int(_COST_SECONDS / seconds))), warm_up=warm_up
+    )
     parameters = [(p.numel(), p.requires_grad) for p in system.parameters()]
     total, learning = sum(count for count, _ in parameters), sum(count for count, learns in parameters if learns)
     return replace(cost, parameters=total, trainable=learning)

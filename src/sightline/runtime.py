@@ -121,6 +121,13 @@ def peak_memory(device: "torch.device") -> int:
     return resident_memory("VmHWM")
 
 
+def highest_memory(device: "torch.device") -> int:
+    """As :func:`peak_memory`, and 0 where it cannot be measured."""
+    if device.type == "cuda" or (device.type == "cpu" and platform.system() == "Linux"):
+        return peak_memory(device)
+    return 0
+
+
 def resident_memory(field: str = "VmRSS") -> int:
     """Bytes that /proc/self/status gives for a field in kB: resident now, or VmHWM at most."""
     for line in Path("/proc/self/status").read_text().splitlines():

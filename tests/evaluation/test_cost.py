@@ -1,4 +1,6 @@
 import json
+import time
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ from torch import Tensor, nn
 
 from sightline.contract import NeuralSystem
 from sightline.evaluation.cost import count_flops, measure_cost
+from sightline.proposals.proposer import ImageProposals, Proposer
 from sightline.structures import Classes, Detections
 from sightline.transforms.preparation import Preparation
 
@@ -81,6 +84,36 @@ def test_bf16_is_named_and_the_cost_can_be_written_as_json():
     cost = measure_cost(system, torch.zeros(3, 8, 8), repeats=1)
     assert cost.precision == "bfloat16"
     assert json.loads(json.dumps(cost.to_dict()))["image_size"] == [8, 8]
+
+
+@dataclass(frozen=True)
+class Slow(Proposer):
+    name = "slow"
+    seconds: float = 0.03
+
+    def propose(self, image, count):
+        assert image.dtype == torch.uint8 and count == 7
+        time.sleep(self.seconds)
+        return ImageProposals(torch.tensor([[1.0, 2.0, 5.0, 6.0]]))
+
+
+def test_time_of_proposals_is_told_apart_and_the_rest_gets_the_same_proposals():
+    system, seen = OneConvolution(), []
+    system.proposer, system.proposal_count = Slow(), 7
+    forward = OneConvolution.forward
+    system.forward = lambda batch: (seen.append(batch.proposals), forward(system, batch))[1]
+    cost = measure_cost(system, torch.zeros(3, 8, 16), repeats=3)
+    assert 30 <= cost.proposal_milliseconds < 60 and 0 < cost.given_milliseconds < 30
+    assert cost.milliseconds >= cost.proposal_milliseconds + 0.5 * cost.given_milliseconds
+    assert isinstance(system.proposer, Slow)
+    (boxes,) = seen[0]
+    assert boxes.tolist() == [[4.0, 8.0, 20.0, 24.0]]  # the batch is four times as large
+    assert all(torch.equal(each[0], boxes) for each in seen)
+
+
+def test_without_a_proposer_there_is_one_time_only():
+    cost = measure_cost(OneConvolution(), torch.zeros(3, 8, 8), repeats=1, warm_up=0)
+    assert cost.proposal_milliseconds is None and cost.given_milliseconds is None
 
 
 def test_no_repeats_are_refused():

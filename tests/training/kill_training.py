@@ -43,6 +43,7 @@ from sightline.training.steps import Stepper
 Stages = tuple[GradientStage | FitStage, ...]
 PHASES = ("starting", "stepping", "validating", "saving", "judging", "between steps")
 CLOCK = {"seconds", "stage_began", "validated_at", "validation_seconds", "saving_seconds", "saved_at", "loss_seconds"}
+CLOCK |= {"proposal_seconds", "peak_memory"}
 CLOCK_COLUMNS = {"seconds", "images_per_second"}
 AVERAGED = {"optimiser": Optimiser("adamw", lr=0.01), "ema": 0.9, "accumulate": 2}
 MOST_IN_A_ROW = 4

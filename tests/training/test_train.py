@@ -1,4 +1,5 @@
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from tiny_system import TinySystem, make_samples, make_system, negative_error, s
 from sightline.contract import FitStage, GradientStage, Optimiser, ParameterGroup, Recipe, Schedule, Workbench
 from sightline.errors import ConfigError, DataError, ModelFileError, SightlineError
 from sightline.model_file import load_weights, read_header
+from sightline.proposals.proposer import ImageProposals, Proposer
+from sightline.training.checkpoints import read_checkpoint
 from sightline.training.history import read_history
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions
@@ -293,3 +296,33 @@ def test_resume_with_another_model_changes_nothing(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-4] + b"oops")
     with pytest.raises(ModelFileError, match="checksum"):
         run_one(tmp_path, resume=True)
+
+
+@dataclass(frozen=True)
+class SlowProposer(Proposer):
+    """Each image takes 50 seconds of the fake clock."""
+
+    name = "slow"
+    clock: FakeClock
+
+    def propose(self, image: torch.Tensor, count: int) -> ImageProposals:
+        del image, count
+        self.clock.now += 50.0
+        return ImageProposals(torch.tensor([[1.0, 1.0, 5.0, 5.0]]))
+
+
+def test_proposals_before_the_first_step_are_not_in_the_time_that_a_run_has_used(tmp_path: Path) -> None:
+    clock, system = FakeClock(), make_system()
+    system.proposer = SlowProposer(clock)
+    validated = 4 * 50.0  # predictions in validation are part of training, and propose themselves
+    _, result = run_one(tmp_path, system=system, clock=clock, epochs=1)
+    state = read_checkpoint(tmp_path / "last").state
+    assert 11 * 50.0 <= state.proposal_seconds < 11 * 50.0 + 5
+    assert validated <= result.seconds < validated + 50
+    assert state.seconds == result.seconds
+
+
+def test_peak_of_memory_is_kept_with_the_run(tmp_path: Path) -> None:
+    run_one(tmp_path, epochs=1)
+    peak = read_checkpoint(tmp_path / "last").state.peak_memory
+    assert peak == 0 or 50e6 < peak < 50e9

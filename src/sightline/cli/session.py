@@ -241,9 +241,12 @@ def _cost_line(cost: Cost) -> str:
     beside = "" if cost.device.startswith("cuda") else " beside the weights"
     memory = "" if cost.peak_memory_mb is None else f", {cost.peak_memory_mb:.0f} MB{beside}"
     where = f"{cost.device}, {cost.threads} threads, {cost.precision}"
+    proposals = (
+        "" if cost.proposal_milliseconds is None else f", {cost.proposal_milliseconds:.1f} of them for proposals"
+    )
     return (
         f"{cost.parameters / 1e6:.1f} million parameters, {cost.flops / 1e9:.1f} GFLOP, "
-        f"{cost.milliseconds:.1f} ms an image ({where}){memory}"
+        f"{cost.milliseconds:.1f} ms an image{proposals} ({where}){memory}"
     )
 
 

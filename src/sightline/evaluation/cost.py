@@ -5,7 +5,9 @@ Departures and meanings, so that figures can be compared:
 - *FLOPs* are counted by torch.utils.flop_counter on one forward of the prepared image. A multiply-add is 2; papers
   that count multiply-adds report half. Only matrix products, convolutions and attention are counted: not resizing,
   activations, RoI pooling or NMS.
-- *Milliseconds* are of ``predict`` on one image that is already in memory: preparation, network and decoding.
+- *Milliseconds* are of ``predict`` on one image that is already in memory: proposals, preparation, network and
+  decoding. Where a proposer stands before the network, each prediction is timed in two parts, its proposals and all the
+  rest with these proposals given; regions that the network finds itself are part of the network.
 - *Peak memory* on CUDA is the most that PyTorch had allocated, weights included. On a CPU it is by how much the
   resident memory of the process grew during one prediction, weights not included: memory that earlier work left with
   the allocator is given back first (malloc_trim) and the kernel's high-water mark is reset. Only Linux with glibc can
@@ -23,7 +25,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from sightline.contract import NeuralSystem
+from sightline.contract import NeuralSystem, as_pixels
+from sightline.evaluation.columns import Floats
+from sightline.proposals.proposer import ImageProposals, Proposer
 from sightline.runtime import peak_memory, reset_peak_memory, resident_memory
 from sightline.structures import Size
 
@@ -50,6 +54,8 @@ class Cost:
         prepared_size: (H, W) of the batch that the network saw.
         precision: data type of most parameters.
         repeats: predictions that were timed.
+        proposal_milliseconds: median time of the proposals of one image; None without a proposer.
+        given_milliseconds: median time of one prediction with its proposals given; None without a proposer.
     """
 
     parameters: int
@@ -64,19 +70,22 @@ class Cost:
     prepared_size: Size
     precision: str
     repeats: int
+    proposal_milliseconds: float | None = None
+    given_milliseconds: float | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The same as plain values for JSON."""
         return asdict(self)
 
 
-def measure_cost(system: NeuralSystem[Any, Any], image: Tensor, *, repeats: int = 20) -> Cost:
+def measure_cost(system: NeuralSystem[Any, Any], image: Tensor, *, repeats: int = 20, warm_up: int = WARM_UP) -> Cost:
     """What predicting one image costs here and now.
 
     Args:
         system: as it is meant to be used, on its device and in its precision.
         image: (3, H, W) RGB, uint8 or float in 0..1.
-        repeats: timed predictions, at least 1; three more go before.
+        repeats: timed predictions, at least 1.
+        warm_up: predictions that go before.
 
     Raises:
         ValueError: fewer than one repeat.
@@ -86,7 +95,8 @@ def measure_cost(system: NeuralSystem[Any, Any], image: Tensor, *, repeats: int 
     device = system.device
     batch = system.prepare([image])
     peak = _peak_memory(system, image)
-    first, median, third = np.percentile(_times(system, image, repeats), [25, 50, 75])
+    proposing, given = _times(system, image, repeats, warm_up)
+    first, median, third = np.percentile(proposing + given, [25, 50, 75])
     return Cost(
         parameters=sum(parameter.numel() for parameter in system.parameters()),
         trainable=sum(parameter.numel() for parameter in system.parameters() if parameter.requires_grad),
@@ -100,6 +110,8 @@ def measure_cost(system: NeuralSystem[Any, Any], image: Tensor, *, repeats: int 
         prepared_size=(batch.images.shape[2], batch.images.shape[3]),
         precision=_precision(system),
         repeats=repeats,
+        proposal_milliseconds=None if system.proposer is None else float(np.median(proposing)),
+        given_milliseconds=None if system.proposer is None else float(np.median(given)),
     )
 
 
@@ -115,16 +127,38 @@ def count_flops(system: NeuralSystem[Any, Any], image: Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def _times(system: NeuralSystem[Any, Any], image: Tensor, repeats: int) -> list[float]:
-    """Milliseconds of each prediction after the warm-up."""
+@dataclass(frozen=True)
+class _Given(Proposer):
+    """Stands for a proposer whose proposals of the image are there already."""
+
+    name = "given"
+    proposals: ImageProposals
+
+    def propose(self, image: Tensor, count: int) -> ImageProposals:
+        del image, count
+        return self.proposals
+
+
+def _times(system: NeuralSystem[Any, Any], image: Tensor, repeats: int, warm_up: int) -> tuple[Floats, Floats]:
+    """(repeats,) milliseconds of the proposals of each prediction after the warm-up, 0 without a proposer; and of all
+    the rest."""
     times = []
-    for _ in range(WARM_UP + repeats):
+    for _ in range(warm_up + repeats):
         _synchronise(system.device)
         start = time.perf_counter()
-        system.predict([image])
+        proposer, given = system.proposer, None
+        if proposer is not None:
+            given = _Given(proposer.propose(as_pixels(image), system.proposal_count))
+        proposed = time.perf_counter()
+        system.proposer = given
+        try:
+            system.predict([image])
+        finally:
+            system.proposer = proposer
         _synchronise(system.device)
-        times.append((time.perf_counter() - start) * 1e3)
-    return times[WARM_UP:]
+        times.append(((proposed - start) * 1e3, (time.perf_counter() - proposed) * 1e3))
+    proposing, rest = np.asarray(times[warm_up:]).T
+    return proposing, rest
 
 
 def _synchronise(device: torch.device) -> None:

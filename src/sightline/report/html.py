@@ -248,6 +248,7 @@ def _cost(cost: Cost | None) -> str:
         {
             "time of one image": f"{cost.milliseconds:.1f} ms, median of {cost.repeats}; "
             f"half of them {low:.1f} to {high:.1f} ms",
+            **_parts_of_time(cost),
             "parameters": f"{cost.parameters:,} ({cost.trainable:,} trainable)",
             "operations of one forward": f"{_quantity(cost.flops)}FLOP (a multiply-add is 2)",
             "peak memory" if cost.device.startswith("cuda") else "memory beside the weights": memory,
@@ -255,6 +256,16 @@ def _cost(cost: Cost | None) -> str:
             "device": f"{cost.device}, {cost.threads} threads, {cost.precision}",
         }
     )
+
+
+def _parts_of_time(cost: Cost) -> dict[str, str]:
+    """The two parts of a prediction, where a proposer stands before the network."""
+    if cost.proposal_milliseconds is None or cost.given_milliseconds is None:
+        return {}
+    return {
+        "of this, proposals": f"{cost.proposal_milliseconds:.1f} ms",
+        "with proposals given": f"{cost.given_milliseconds:.1f} ms",
+    }
 
 
 def _data(report: ReportData) -> str:

@@ -1,7 +1,8 @@
 """What a run has at hand: its system, data, devices, folder and clock; and the two things that touch the disk."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from sightline.contract import NeuralSystem
 from sightline.model_file import tensors_of, write_model
 from sightline.processes import Processes
+from sightline.runtime import highest_memory
 from sightline.structures import Sample
 from sightline.training.cache import HeldSamples
 from sightline.training.checkpoints import Checkpoint, write_checkpoint
@@ -48,15 +50,30 @@ class Timer:
     Args:
         clock: gives seconds.
         used: seconds that were used before.
+
+    Attributes:
+        aside: seconds during which it was stopped.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, used: float = 0.0) -> None:
+        self.aside = 0.0
         self._clock = clock
         self._start = clock() - used
 
     def seconds(self) -> float:
         """Seconds used."""
         return self._clock() - self._start
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What is done within the block is not used time."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            took = self._clock() - began
+            self._start += took
+            self.aside += took
 
     def add(self, seconds: float) -> None:
         """Count seconds that were used before a resumption."""
@@ -124,7 +141,8 @@ class Job:
     def save(self, state: TrainState, **parts: Mapping[str, Tensor]) -> TrainState:
         """Write the checkpoint: the system's tensors and further parts; returns the state with the time it took."""
         began = self.timer.seconds()
-        state = replace(state, seconds=began, saved_at=began)
+        peak = max(state.peak_memory, highest_memory(self.fabric.device))
+        state = replace(state, seconds=began, saved_at=began, peak_memory=peak)
         if self.leads:
             self.progress.working("saving")
             write_checkpoint(self.run.last, Checkpoint(state, {"model": tensors_of(self.system), **parts}))

@@ -17,6 +17,7 @@ from sightline.errors import DataError
 from sightline.layers.sync_norm import synchronised_norms
 from sightline.model_file import require_fit, tensors_of
 from sightline.proposals.cache import propose_for
+from sightline.runtime import reset_peak_memory
 from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
 from sightline.training.cache import hold_in_memory
@@ -56,7 +57,7 @@ class TrainResult:
     Args:
         finished: whether every stage is done; if not, it was stopped and can be resumed.
         steps: optimiser steps done in the last stage that ran.
-        seconds: wall time used, over all resumptions.
+        seconds: wall time used, over all resumptions; the making of proposals before the first step is not in it.
         best: the model file with the best weights.
         metrics: what was measured with them.
         rows: of the history.
@@ -131,10 +132,14 @@ def train(
             progress if fabric.is_global_zero else SilentProgress() as shown,
             _norms(system, options, fabric),
         ):
-            loading, held = _load(data.train, "training", system, options, shown.working)
+            reset_peak_memory(fabric.device)
+            loading, held = _load(data.train, "training", system, options, timer, shown.working)
             val, val_held = (None, "none: the last weights count as the best")
             if data.val:
-                val, val_held = _load(data.val, "validation", system, options, shown.working)
+                val, val_held = _load(data.val, "validation", system, options, timer, shown.working)
+            state = checkpoint.state
+            state = replace(state, proposal_seconds=state.proposal_seconds + timer.aside)
+            checkpoint = replace(checkpoint, state=state)
             job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
             job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
             warnings = _introduce(job, recipe.stages, stages, (held, val_held))
@@ -267,6 +272,7 @@ def _load(
     split: str,
     system: NeuralSystem[Any, Any],
     options: TrainOptions,
+    timer: Timer,
     tell: Callable[[str, int, int], None],
 ) -> tuple[Loading, str]:
     """How a split is loaded, and one line on it for the log."""
@@ -274,7 +280,9 @@ def _load(
     held, told = hold_in_memory(samples, partial(tell, f"decoding the {split} split"))
     if system.proposer is not None:
         tell_proposed = partial(tell, f"proposing regions in the {split} split")
-        held = propose_for(held, system.proposer, system.proposal_count, tell_proposed)
+        # Proposals are kept on the disk, so that the next run has them for nothing: no budget pays for them.
+        with timer.stopped():
+            held = propose_for(held, system.proposer, system.proposal_count, tell_proposed)
         told += f"; {system.proposer.name} proposes up to {system.proposal_count} regions an image"
     return Loading(held, system.preparation, workers), told
 

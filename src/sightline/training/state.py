@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-_LATER: dict[str, Any] = {"steps_before": 0, "began_step": 0, "extensions": ()}
+_LATER: dict[str, Any] = {
+    **{"steps_before": 0, "began_step": 0, "extensions": ()},
+    **{"proposal_seconds": 0.0, "peak_memory": 0},
+}
 """Values that states of the first format do not have."""
 
 
@@ -19,7 +22,10 @@ class TrainState:
         steps_before: optimiser steps of the stages before.
         began_step: the step at which the present schedule began: 0, or where the run was last extended.
         extensions: epochs that the run was extended by, one number an extension.
-        seconds: wall time that the run has used.
+        seconds: wall time that the run has used, without the making of proposals before the first step.
+        proposal_seconds: wall time of making proposals, or of reading those that were kept, over all resumptions.
+        peak_memory: bytes at the peak, as ``runtime.peak_memory`` measures them, up to the last saving and over all
+            resumptions; 0 where that cannot be measured.
         stage_began: seconds that the run had used when the stage began.
         validated_step: the step after which the last validation came.
         validated_at: seconds at which it ended.
@@ -45,6 +51,8 @@ class TrainState:
     began_step: int = 0
     extensions: tuple[float, ...] = ()
     seconds: float = 0.0
+    proposal_seconds: float = 0.0
+    peak_memory: int = 0
     stage_began: float = 0.0
     validated_step: int = 0
     validated_at: float = 0.0
@@ -98,6 +106,8 @@ class TrainState:
             stage=self.stage + 1,
             steps_before=self.steps_before + self.step,
             seconds=self.seconds,
+            proposal_seconds=self.proposal_seconds,
+            peak_memory=self.peak_memory,
             stage_began=self.seconds,
             validated_at=self.seconds,
             saving_seconds=self.saving_seconds,
