@@ -91,3 +91,38 @@ def test_no_regions() -> None:
 def test_levels_are_equation_1_of_the_pyramid_paper() -> None:
     boxes = torch.tensor([[0.0, 0, 224, 224], [0, 0, 223, 223], [0, 0, 448, 448], [0, 0, 10, 10], [0, 0, 2000, 2000]])
     assert pyramid_levels(boxes, (4, 8, 16, 32)).tolist() == [2, 1, 3, 0, 3]
+
+
+def _follow(shift: float) -> tuple[float, float]:
+    """By how many pixels RoIAlign's and RoIPool's values move on a ramp when a region moves by ``shift`` pixels."""
+    stride, side = 16, 7 * 16
+    ramp = (torch.arange(24.0) * stride).expand(1, 1, 24, 24).contiguous()
+    boxes = torch.tensor([[64.0, 64, 64 + side, 64 + side]]) + torch.tensor([[0.0], [shift]]) * torch.ones(1, 4)
+    image_index = torch.zeros(2, dtype=torch.int64)
+    align = roi_align(FeatureMaps((ramp,), (stride,)), boxes, image_index, torch.zeros(2, dtype=torch.int64))
+    pool = roi_pool(ramp, boxes, image_index, stride=stride)
+    aligned, pooled = ((part[1] - part[0]).mean().item() for part in (align, pool))
+    return aligned, pooled
+
+
+def test_roi_align_follows_fractions_of_a_stride_and_roi_pool_is_off_by_up_to_half_of_it() -> None:
+    """He et al. 2017, section 3: what is lost to rounding, in pixels of the image, at stride 16."""
+    shifts = [0.25 * step for step in range(64)]
+    moved = [_follow(shift) for shift in shifts]
+    align_error = max(abs(aligned - shift) for (aligned, _), shift in zip(moved, shifts, strict=True))
+    pool_error = [abs(pooled - shift) for (_, pooled), shift in zip(moved, shifts, strict=True)]
+    assert align_error < 1e-3
+    assert max(pool_error) == pytest.approx(8.0, abs=0.01)
+    assert sum(pool_error) / len(pool_error) == pytest.approx(4.0, abs=0.05)
+
+
+def test_gradcheck_of_roi_align() -> None:
+    torch.manual_seed(0)
+    maps = tuple(torch.randn(2, 3, side, side, dtype=torch.float64, requires_grad=True) for side in (8, 4))
+    boxes = torch.tensor([[1.3, 2.1, 14.2, 20.7], [5.0, 3.0, 31.0, 30.0], [-2.0, 7.7, 9.1, 40.0]], dtype=torch.float64)
+    image_index, levels = torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0])
+
+    def pooled(*features: torch.Tensor) -> torch.Tensor:
+        return roi_align(FeatureMaps(features, (4, 8)), boxes, image_index, levels, size=3)
+
+    assert torch.autograd.gradcheck(pooled, maps)
