@@ -62,7 +62,7 @@ def crop_masks(masks: Tensor, owner: Tensor, boxes: Tensor, cells: int) -> Tenso
         (S, m, m) float32 in 0..1: the share of each cell that is mask.
     """
     crops = torch.zeros(len(boxes), cells, cells, device=masks.device)
-    for mask in owner.unique().tolist():
+    for mask in sorted(set(owner.tolist())):
         own = (owner == mask).nonzero()[:, 0]
         regions = boxes[own]
         # A margin of two pixels keeps every sample, and the rules at the border are for the image's border only.
