@@ -313,6 +313,10 @@ class GradientStage:
         clip_norm: largest norm of the whole gradient, or None.
         clip_value: largest absolute gradient, or None.
         ema: decay of the exponential moving average that is evaluated and kept, or None.
+        proposals: file in the run folder that an earlier fit wrote regions of the training images to
+            (``proposals.kept``); empty for those of the system's proposer, if it has one.
+        judged: whether the system can answer during this stage; if not, it is not measured, and none of its weights
+            count as the best.
     """
 
     name: str = "train"
@@ -327,6 +331,8 @@ class GradientStage:
     clip_norm: float | None = None
     clip_value: float | None = None
     ema: float | None = None
+    proposals: str = ""
+    judged: bool = True
 
 
 class FitStopped(Exception):  # noqa: N818  # a request that was followed, not an error
@@ -377,7 +383,7 @@ class Recipe:
     """The stages by which a system learns, in order.
 
     Args:
-        stages: at least one.
+        stages: at least one; the last one is judged.
         source: where the settings come from (paper and section).
     """
 
@@ -387,3 +393,5 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("a recipe needs at least one stage")
+        if not self.stages[-1].judged:
+            raise ValueError("the last stage of a recipe must be judged: what it leaves is the model")

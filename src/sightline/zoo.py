@@ -74,6 +74,13 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             "the paper's own: one feature map of VGG-16, head of fc6 and fc7",
             _FASTER_RCNN_PAPER,
         ),
+        "faster_rcnn_alternating": Entry(
+            f"{_FASTER_RCNN}:FasterRCNN",
+            f"{_FASTER_RCNN}:alternating",
+            "detection",
+            "the pyramid form, trained in the paper's four stages instead of jointly",
+            _FASTER_RCNN_PAPER,
+        ),
         "faster_rcnn_c4": Entry(
             f"{_FASTER_RCNN}:FasterRCNN",
             f"{_FASTER_RCNN}:c4",

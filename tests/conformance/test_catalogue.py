@@ -14,16 +14,19 @@ from sightline.zoo import CATALOGUE, create, load
 
 CLASSES = Classes(("disc", "star", "gear"), (4, 8, 15))
 
+PYRAMID = {
+    "backbone": "resnet18",
+    "channels": 32,
+    "head_width": 64,
+    "short_side": 64,
+    "long_side": 128,
+    "proposals": 60,
+    "region_samples": 64,
+}
+
 SMALL: Mapping[str, Mapping[str, object]] = {
-    "faster_rcnn": {
-        "backbone": "resnet18",
-        "channels": 32,
-        "head_width": 64,
-        "short_side": 64,
-        "long_side": 128,
-        "proposals": 60,
-        "region_samples": 64,
-    },
+    "faster_rcnn": PYRAMID,
+    "faster_rcnn_alternating": PYRAMID,
     "faster_rcnn_vgg16": {
         "backbone": "vgg11",
         "short_side": 64,

@@ -1,5 +1,6 @@
 """What every proposer gives: class-free boxes of a batch, in one flat structure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,14 @@ class Proposals:
     scores: Tensor
     image_index: Tensor
     images: int
+
+    @classmethod
+    def of(cls, boxes: Sequence[Tensor]) -> "Proposals":
+        """Those that came with a batch, one (P_i, 4) tensor an image, best first; they have no scores but 1."""
+        every = torch.cat(list(boxes))
+        counts = torch.tensor([len(each) for each in boxes], device=every.device)
+        index = torch.repeat_interleave(torch.arange(len(boxes), device=every.device), counts)
+        return cls(every, every.new_ones(len(every)), index, len(boxes))
 
     def counts(self) -> Tensor:
         """(B,) int64 boxes of each image."""

@@ -165,6 +165,7 @@ class Job:
         *,
         losses: Mapping[str, float],
         metrics: Mapping[str, float],
+        counts: bool = True,
     ) -> TrainState:
         """Add a row to the history, and keep the system if none before was better; for the process that leads.
 
@@ -174,6 +175,7 @@ class Job:
             row: the row's columns so far.
             losses: of the validation split, by name; they join the row.
             metrics: of the validation split; so do they.
+            counts: whether the system may be the best so far.
         """
         if losses:
             row |= {"val/total": sum(losses.values()), **{f"val/{name}": value for name, value in losses.items()}}
@@ -182,6 +184,8 @@ class Job:
         self.progress.measured(state.steps, row)
         self.log(describe_row(row))
         state = replace(state, rows=state.rows + 1)
+        if not counts:
+            return state
         score = score_of(metrics, losses)
         if score is not None and state.best is not None and score < state.best:
             return state

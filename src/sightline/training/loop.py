@@ -163,9 +163,11 @@ def validate(job: Job, learner: Learner, state: TrainState) -> TrainState:
         size = learner.sampling.part_size
         tell = partial(job.progress.working, "losses of the validation split")
         losses = validation_losses(judged, learner.stage.loss, job.val, size, job.fabric, job.processes, tell)
-    metrics = job.measure(judged)
+    counts = learner.stage.judged
+    metrics = job.measure(judged) if counts else {}
     if job.leads:
-        state = job.keep(state, judged, _row(learner, state, means), losses=losses, metrics=metrics)
+        row = _row(learner, state, means)
+        state = job.keep(state, judged, row, losses=losses, metrics=metrics, counts=counts)
     state = job.agreed(state)
     ended = job.timer.seconds()
     return replace(

@@ -17,6 +17,7 @@ from sightline.errors import DataError
 from sightline.layers.sync_norm import synchronised_norms
 from sightline.model_file import require_fit, tensors_of
 from sightline.proposals.cache import propose_for
+from sightline.proposals.kept import ProposedSamples, read_proposals
 from sightline.runtime import reset_peak_memory
 from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
@@ -192,10 +193,11 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
         stage, is_last = stages[state.stage], state.stage + 1 == len(stages)
         parts: dict[str, dict[str, Tensor]] = {}
         if isinstance(stage, GradientStage):
-            learner = Learner.prepare(job, stage, state, tensors)
-            pace = _pace(job, stages, state, learner.sampling)
-            _describe_stage(job, stage, learner.sampling, pace)
-            rehearse(job, stage, learner.sampling)
+            here = _with_proposals(job, stage)
+            learner = Learner.prepare(here, stage, state, tensors)
+            pace = _pace(here, stages, state, learner.sampling)
+            _describe_stage(here, stage, learner.sampling, pace)
+            rehearse(here, stage, learner.sampling)
         if not begun:
             # Only now: a run whose first batch does not fit leaves nothing behind.
             state, begun = job.save(state), True
@@ -206,7 +208,7 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
             fitted = None if stopped else _fit(job, stage, state)
             state, stopped = (state, True) if fitted is None else (fitted, False)
         else:
-            state, stopped = follow_gradients(job, learner, pace, state)
+            state, stopped = follow_gradients(here, learner, pace, state)
             # The end of a run keeps what the stage remembers, for an extension; another stage starts without it.
             parts = learner.parts(job) if is_last and not stopped else {}
         if stopped:
@@ -224,6 +226,14 @@ def _count_rows(job: Job, state: TrainState) -> None:
     rows = len(read_history(job.run.history)) if job.leads else state.rows
     if rows < state.rows:
         job.log(f"warning: {job.run.history.name} has {rows} of the {state.rows} rows that the run has written")
+
+
+def _with_proposals(job: Job, stage: GradientStage) -> Job:
+    """The job with the regions that an earlier fit kept for a stage, where it did."""
+    if not stage.proposals:
+        return job
+    samples = ProposedSamples(job.train.samples, read_proposals(job.run.path / stage.proposals))
+    return replace(job, train=replace(job.train, samples=samples))
 
 
 def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState | None:

@@ -1,0 +1,70 @@
+"""What the alternating training of Faster R-CNN does between its four stages (Ren et al. 2015, section 3.2).
+
+The paper trains two networks that share nothing, a region proposal network and a Fast R-CNN on its proposals, both from
+ImageNet's weights, and then lets the first have the second's convolutions. Here one system stands for both: the trunk
+that it starts from is set aside, and put back when the proposals have been made.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sightline.contract import FitStopped, Workbench
+from sightline.errors import SightlineError
+from sightline.files import replace_atomically, writing
+from sightline.proposals.kept import write_proposals
+from sightline.regions.two_stage import TwoStage
+from sightline.structures import Sample
+
+PROPOSALS = "alternating/proposals.safetensors"
+_TRUNK = "alternating/trunk.safetensors"
+_SHARED = ("backbone.", "neck.")
+_AT_ONCE = 4
+
+
+def set_trunk_aside(system: TwoStage[Any], samples: Sequence[Sample], bench: Workbench) -> Mapping[str, float]:
+    """Keep the convolutions that both networks start from in the run folder."""
+    del samples
+    trunk = {name: value.cpu().contiguous() for name, value in system.state_dict().items() if name.startswith(_SHARED)}
+    path = bench.folder / _TRUNK
+    with writing(path, "make room and start again"):
+        path.parent.mkdir(exist_ok=True)
+        replace_atomically(path, lambda beside: save_file(trunk, beside))
+    return {}
+
+
+def propose_and_begin_anew(system: TwoStage[Any], samples: Sequence[Sample], bench: Workbench) -> Mapping[str, float]:
+    """Keep the network's proposals for the training images, and give the trunk back what it started from."""
+    found: list[Tensor] = []
+    was_training = system.training
+    system.eval()
+    for first in range(0, len(samples), _AT_ONCE):
+        if bench.stopping():
+            raise FitStopped
+        found += _proposals(system, [sample.image for sample in samples[first : first + _AT_ONCE]])
+        bench.tell("proposing regions in the training split", len(found), len(samples))
+    system.train(was_training)
+    write_proposals(bench.folder / PROPOSALS, found)
+    system.load_state_dict(_trunk(bench.folder / _TRUNK), strict=False)
+    return {"proposals": sum(len(boxes) for boxes in found) / len(found)}
+
+
+@torch.inference_mode()
+def _proposals(system: TwoStage[Any], images: Sequence[Tensor]) -> list[Tensor]:
+    """As many as training uses, in pixels of the images."""
+    batch = system.prepare(images)
+    _, proposals = system.propose(system.features(batch), batch, training=True)
+    parts = torch.split(proposals.boxes, proposals.counts().tolist())
+    return [batch.to_original(boxes, index).cpu().clone() for index, boxes in enumerate(parts)]
+
+
+def _trunk(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise SightlineError(
+            "the trunk that the run began with is gone", place=path, cause="it was deleted", cure="start again"
+        )
+    return load_file(path)

@@ -1,0 +1,147 @@
+"""The four stages of Faster R-CNN's alternating training: what learns in each, on what, and that it goes on exactly."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sightline.contract import GradientStage, Recipe
+from sightline.data.scenes.config import ScenesConfig
+from sightline.data.scenes.scenes import make_sample
+from sightline.data.scenes.shapes import CLASS_NAMES
+from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
+from sightline.model_file import read_header
+from sightline.proposals.kept import read_proposals
+from sightline.regions.alternating import PROPOSALS
+from sightline.structures import Classes, Sample
+from sightline.training.history import read_history
+from sightline.training.job import TrainData
+from sightline.training.options import TrainOptions
+from sightline.training.progress import SilentProgress, StepView
+from sightline.training.run_folder import RunFolder
+from sightline.training.runner import train
+
+SMALL = {
+    "backbone": "mobilenet_v3_small",
+    "channels": 16,
+    "head_width": 16,
+    "short_side": 64,
+    "long_side": 64,
+    "proposals": 20,
+}
+HEAD = ("head.", "class_logits.", "box_deltas.")
+WORST = -100.0
+"""Below minus any loss, so that a stage that is not measured would be better."""
+TRUNK = ("backbone.", "neck.")
+
+
+class Stop(SilentProgress):
+    """Ends the run as a crash would, at a step of a stage."""
+
+    def __init__(self, stage: str, step: int) -> None:
+        self.place = stage, step
+
+    def step(self, view: StepView) -> None:
+        if (view.stage, view.step) == self.place:
+            raise KeyboardInterrupt
+
+
+class Weights(SilentProgress):
+    """Remembers the weights at the end of each stage."""
+
+    def __init__(self, system: FasterRCNN) -> None:
+        self.system = system
+        self.at: dict[str, dict[str, Tensor]] = {}
+
+    def step(self, view: StepView) -> None:
+        self.at[view.stage] = {name: value.clone() for name, value in self.system.state_dict().items()}
+
+
+def scenes(count: int) -> list[Sample]:
+    return [make_sample(ScenesConfig(size=(64, 64), scale=(0.3, 0.6)), "train", index) for index in range(count)]
+
+
+def system(norm: str = "frozen") -> FasterRCNN:
+    torch.manual_seed(0)
+    return FasterRCNN(
+        FasterRCNNConfig(**SMALL, norm=norm, region_samples=16, training="alternating"), Classes(CLASS_NAMES)
+    )
+
+
+def run(folder: Path, model: FasterRCNN, progress: SilentProgress, **options: Any) -> None:
+    recipe = Recipe(tuple(_short(stage) for stage in model.recipe().stages))
+    chosen = TrainOptions(workers=0, device="cpu", precision="32", save_every=0.0, dry_run=False, **options)
+    data = TrainData(scenes(4), scenes(2))
+    with RunFolder.create(folder, resume=chosen.goes_on) as opened:
+        train(model, recipe, data, chosen, opened, evaluate=lambda *_: {"AP": WORST}, progress=progress)
+
+
+def _short(stage: Any) -> Any:
+    return replace(stage, epochs=1, batch_size=2, augmentation=()) if isinstance(stage, GradientStage) else stage
+
+
+def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> bool:
+    return any(not torch.equal(before[name], after[name]) for name in before if name.startswith(prefixes))
+
+
+def test_each_stage_moves_its_own_part(tmp_path: Path) -> None:
+    model = system("live")
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    seen = Weights(model)
+    run(tmp_path / "run", model, seen)
+    assert [name[0] for name in seen.at] == ["1", "2", "3", "4"]
+    one, two, three, four = seen.at.values()
+    moved = [
+        [changed(before, after, part) for part in (TRUNK, ("rpn.",), HEAD)]
+        for before, after in ((start, one), (one, two), (two, three), (three, four))
+    ]
+    assert moved == [[True, True, False], [True, False, True], [False, True, False], [False, False, True]]
+
+
+def test_the_trunk_begins_anew_and_the_second_stage_learns_from_kept_proposals(tmp_path: Path) -> None:
+    model, given = system(), []
+    start = {name: value.clone() for name, value in model.state_dict().items() if name.startswith(TRUNK)}
+    features, loss = model.features, model.detector_loss
+
+    def noted(batch: Any, targets: Any) -> Any:
+        if not given:
+            assert all(torch.equal(value, start[name]) for name, value in model.state_dict().items() if name in start)
+        given.append(batch.proposals)
+        return loss(batch, targets)
+
+    model.detector_loss = noted  # type: ignore[method-assign]
+    run(tmp_path / "run", model, SilentProgress())
+    assert model.features == features
+    kept = read_proposals(tmp_path / "run" / PROPOSALS)
+    assert len(kept) == 4 and all(len(boxes) > 0 for boxes in kept)
+    assert len(given[0]) == 2 and {len(boxes) for boxes in given[0]} <= {len(boxes) for boxes in kept}
+    assert all(torch.isin(boxes, torch.cat(kept)).all() for boxes in given[0])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FasterRCNN]:
+    folder, model = tmp_path_factory.mktemp("whole") / "run", system()
+    run(folder, model, SilentProgress())
+    return folder, model
+
+
+def test_only_the_last_stage_counts_as_best(whole: tuple[Path, FasterRCNN]) -> None:
+    rows = read_history(whole[0] / "history.csv")
+    assert [bool(row.get("val/AP")) for row in rows] == [False, False, False, True]
+    assert read_header(whole[0] / "best.safetensors").stage.startswith("4 detector")
+    with pytest.raises(ValueError, match="last stage"):
+        Recipe((replace(system().recipe().stages[-1], judged=False),))
+
+
+@pytest.mark.parametrize(("stage", "step"), [("2 detector", 2), ("4 detector on shared maps", 1)])
+def test_it_goes_on_where_it_was_cut(whole: tuple[Path, FasterRCNN], tmp_path: Path, stage: str, step: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", system(), Stop(stage, step))
+    assert not (tmp_path / "cut" / "best.safetensors").exists(), "nothing that can answer is there yet"
+    again = system()
+    run(tmp_path / "cut", again, SilentProgress(), resume=True)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole[1].state_dict().items())
