@@ -1,5 +1,6 @@
 """Writing files so that a crash at any moment leaves the old file or the new one, never half of one."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -9,6 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sightline.errors import ConfigError, SightlineError
+
+
+def sha256(path: Path) -> str:
+    """What tells the content of a file apart from that of all others, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_file(path: Path) -> None:

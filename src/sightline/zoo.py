@@ -17,6 +17,7 @@ from sightline.errors import ConfigError, ModelFileError
 if TYPE_CHECKING:
     from sightline.contract import System, Task
     from sightline.model_file import ModelHeader
+    from sightline.proposals.proposer import Proposer
     from sightline.structures import Classes
 
 MODEL_FILE = "best.safetensors"
@@ -206,6 +207,22 @@ def load(path: str | Path) -> "System[Any]":
     system.temperature = header.temperature
     system.origin = _origin_of(place, header)
     return cast("System[Any]", system)
+
+
+def load_proposer(path: str | Path) -> "Proposer":
+    """The region proposal network of a trained model, as a proposer for other systems.
+
+    Args:
+        path: a model file of a detector that has one (Faster R-CNN, Mask R-CNN), or a run folder.
+
+    Raises:
+        ModelFileError: the file cannot be loaded, or its system has no region proposal network.
+    """
+    from sightline.files import sha256
+    from sightline.regions.rpn_proposer import rpn_proposer
+
+    place = model_path(path)
+    return rpn_proposer(load(place), sha256(place), place)
 
 
 def model_path(path: str | Path) -> Path:

@@ -51,12 +51,14 @@ class Proposer(ABC):
         version: raised whenever the same settings give other boxes than before; caches of other versions are not used.
         scored: whether proposals have scores and are ranked by them.
         controllable: whether it gives as many as asked for; if not, it gives what it finds, cut off at the count.
+        segments: whether the boxes are those of segments of the image, which could be given too.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     scored: ClassVar[bool] = False
     controllable: ClassVar[bool] = True
+    segments: ClassVar[bool] = False
 
     @abstractmethod
     def propose(self, image: Tensor, count: int) -> ImageProposals:

@@ -144,8 +144,14 @@ class RPN(nn.Module):
             training: keep the numbers that training uses instead of those of prediction.
         """
         config = self.config
-        before = config.before_nms_training if training else config.before_nms
-        after = config.after_nms_training if training else config.after_nms
+        if training:
+            return self.best(raw, sizes, config.before_nms_training, config.after_nms_training)
+        return self.best(raw, sizes, config.before_nms, config.after_nms)
+
+    @torch.no_grad()
+    def best(self, raw: RPNRaw, sizes: Sequence[Size], before: int, after: int) -> Proposals:
+        """At most ``after`` boxes of each image, of the ``before`` best anchors of each level; as :meth:`propose`."""
+        config = self.config
         picked, levels, offset = [], [], 0
         for level, objectness in enumerate(torch.split(raw.objectness, list(raw.level_sizes), dim=1)):
             index = objectness.topk(min(before, objectness.shape[1]), dim=1).indices

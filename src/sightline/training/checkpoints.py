@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sightline.errors import ConfigError, ModelFileError, SightlineError
-from sightline.files import move, sync_file, sync_folder, with_usual_mode
+from sightline.files import move, sha256, sync_file, sync_folder, with_usual_mode
 from sightline.training.state import TrainState, state_from_json, state_to_json
 
 FORMAT = 2
@@ -104,7 +104,7 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
             file = folder / f"{part}{_SUFFIX}"
             with_usual_mode(file, partial(save_file, dict(tensors)))
             sync_file(file)
-            sums[part] = _sha256(file)
+            sums[part] = sha256(file)
         content = {"format": FORMAT, "sha256": sums, "state": state_to_json(checkpoint.state)}
         text = json.dumps({**content, "own_sha256": _content_sha256(content)}, indent=1)
         (folder / _STATE).write_text(text, encoding="utf-8")
@@ -198,7 +198,7 @@ def _read(folder: Path) -> Checkpoint:
         tensors = {}
         for part, expected in sums.items():
             file = folder / f"{part}{_SUFFIX}"
-            if _sha256(file) != expected:
+            if sha256(file) != expected:
                 raise _damaged(file, "does not have the checksum that state.json gives")
             tensors[part] = load_file(file)
     except ModelFileError:
@@ -266,11 +266,6 @@ def _free(path: Path) -> Path:
         number += 1
         place = path.with_name(f"{path.name}-{number}")
     return place
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _content_sha256(content: Mapping[str, Any]) -> str:
