@@ -124,6 +124,50 @@ class System(ABC, Generic[Result]):
 Detector = System[Detections]
 
 
+class CombinedSystem(System[Result], Generic[Result]):
+    """A system that asks others and makes one answer of theirs; it learns nothing itself.
+
+    Attributes:
+        members: the systems that it was made of.
+    """
+
+    members: tuple[System[Result], ...]
+
+    @abstractmethod
+    def with_members(self, members: "Sequence[System[Result]]") -> Self:
+        """The same combination of others: copies that only predict, on another device, in another precision.
+
+        Args:
+            members: as many as now, in the same order.
+        """
+
+    @abstractmethod
+    def asked(self) -> "tuple[System[Result], ...]":
+        """Each system in the form in which it is asked; several forms of one member share its parameters."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """What is combined and how, as plain values for reports and files."""
+
+    @final
+    def recipe(self) -> "Recipe":
+        """Nothing.
+
+        Raises:
+            ConfigError: always: its members learn, each by itself.
+        """
+        raise ConfigError(f"{self.name} does not learn", cure="train its members, each by itself")
+
+
+def networks_of(system: System[Any]) -> "tuple[NeuralSystem[Any, Any], ...]":
+    """The networks that a system asks, in the forms in which they are asked; nothing for a classical one."""
+    if isinstance(system, NeuralSystem):
+        return (system,)
+    if isinstance(system, CombinedSystem):
+        return tuple(network for part in system.asked() for network in networks_of(part))
+    return ()
+
+
 class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
     """A system that is one differentiable network.
 
@@ -184,29 +228,48 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         return next(self.parameters()).device
 
     @final
-    def prepare(self, images: Tensor | Sequence[Tensor]) -> ImageBatch:
-        """The images as a batch on this system's device, with the proposals of its proposer if it has one."""
+    def prepare(
+        self, images: Tensor | Sequence[Tensor], proposals: Sequence[Tensor] | None = None
+    ) -> ImageBatch:
+        """The images as a batch on this system's device, with the proposals of its proposer if it has one.
+
+        Args:
+            images: as for ``predict``.
+            proposals: what ``proposals_of`` gave for these images, where it was asked before; None asks now.
+        """
         if isinstance(images, Tensor) and images.ndim == 3:
             images = [images]
         device = self.device
         batch = self.preparation.batch([image.to(device) for image in images])
         if self.proposer is None:
             return batch
-        found = [self.proposer.propose(as_pixels(image), self.proposal_count).boxes.to(device) for image in images]
+        found = self.proposals_of(images) if proposals is None else proposals
         sizes = batch.original_sizes
-        boxes = tuple(self.preparation.boxes(each, size) for each, size in zip(found, sizes, strict=True))
+        boxes = tuple(self.preparation.boxes(each.to(device), size) for each, size in zip(found, sizes, strict=True))
         return replace(batch, proposals=boxes)
 
     @final
+    def proposals_of(self, images: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What the proposer finds in each image, (P, 4) in its pixels; nothing without a proposer."""
+        if self.proposer is None:
+            return ()
+        return tuple(self.proposer.propose(as_pixels(image), self.proposal_count).boxes for image in images)
+
+    @final
     def predict(self, images: Tensor | Sequence[Tensor]) -> list[Result]:
-        """``decode(forward(prepare(images)))`` at the system's temperature, without gradients, in evaluation mode."""
+        """``predict_batch(prepare(images))``."""
         if len(images) == 0:
             return []
+        with torch.inference_mode():
+            return self.predict_batch(self.prepare(images))
+
+    @final
+    def predict_batch(self, batch: ImageBatch) -> list[Result]:
+        """``decode(forward(batch))`` at the system's temperature, without gradients, in evaluation mode."""
         was_training = self.training
         self.eval()
         try:
             with torch.inference_mode():
-                batch = self.prepare(images)
                 results = self.decode(self(batch), batch)
             return results if self.temperature == 1.0 else [calibrated(each, self.temperature) for each in results]
         finally:

@@ -1,0 +1,1 @@
+"""Several answers about one image made into one: fusion of detections, testing at several sizes, ensembles."""
