@@ -228,9 +228,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         return next(self.parameters()).device
 
     @final
-    def prepare(
-        self, images: Tensor | Sequence[Tensor], proposals: Sequence[Tensor] | None = None
-    ) -> ImageBatch:
+    def prepare(self, images: Tensor | Sequence[Tensor], proposals: Sequence[Tensor] | None = None) -> ImageBatch:
         """The images as a batch on this system's device, with the proposals of its proposer if it has one.
 
         Args:
@@ -239,7 +237,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         """
         if isinstance(images, Tensor) and images.ndim == 3:
             images = [images]
-        device = self.device
+        images, device = list(images), self.device
         batch = self.preparation.batch([image.to(device) for image in images])
         if self.proposer is None:
             return batch

@@ -329,16 +329,19 @@ class FeatureMaps:
     Args:
         maps: one (B, C, H, W) tensor a level.
         strides: pixels of the batch that one step on each level spans.
+        image_sizes: (H, W) of each image of the batch before padding; empty where nobody needs to know.
     """
 
     maps: tuple[Tensor, ...]
     strides: tuple[int, ...]
+    image_sizes: tuple[Size, ...] = ()
 
     def __post_init__(self) -> None:
         _require(len(self.maps) == len(self.strides) > 0, "FeatureMaps needs one stride for each of its maps")
         _require(all(m.ndim == 4 for m in self.maps), "FeatureMaps.maps must have shape (B, C, H, W)")
         _require(len({m.shape[0] for m in self.maps}) == 1, "FeatureMaps.maps must be of one batch")
         _require(list(self.strides) == sorted(set(self.strides)), "FeatureMaps.strides must increase")
+        _require(len(self.image_sizes) in (0, self.maps[0].shape[0]), "FeatureMaps needs a size of each image, or none")
 
     def __len__(self) -> int:
         return len(self.maps)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from sightline.config import closest, parse_settings
+from sightline.config import closest, parse_settings, to_dict
 from sightline.errors import ConfigError, ModelFileError
 
 if TYPE_CHECKING:
@@ -269,7 +269,10 @@ def _create_from_own(row: Entry, config: Any, classes: "Classes | None", place: 
     system = row.system_class()(config, header.classes if classes is None else classes)
     origin = _origin_of(place, header)
     if system.classes.names == header.class_names:
-        load_weights(place, system)
+        try:
+            load_weights(place, system)
+        except ModelFileError as error:
+            raise _of_other_settings(place, error, config, _config_of(place, header, type(config))) from error
     elif not system.class_layers:
         raise ModelFileError(
             "was trained for other classes, and the model does not say which of its layers belong to them",
@@ -324,6 +327,21 @@ def _preparation_of(place: Path, header: "ModelHeader") -> Any:
         return parse_settings(Preparation, header.preparation)
     except ConfigError as error:
         raise _of_another_version(place, header, "preparation of images", error) from error
+
+
+def _of_other_settings(place: Path, error: ModelFileError, wanted: Any, made_with: Any) -> ModelFileError:
+    """The error of weights that do not fit, with the settings that they were not made with."""
+    now, then = to_dict(wanted), to_dict(made_with)
+    changed = [name for name in now if now[name] != then[name]]
+    if not changed:
+        return error
+    return ModelFileError(
+        error.what,
+        place=place,
+        cause=f"it was made with {', '.join(f'{name}={then[name]}' for name in changed)}, and is now "
+        f"{', '.join(f'{name}={now[name]}' for name in changed)}",
+        cure="leave the settings as they were, or train such a model from the weights of a backbone",
+    )
 
 
 def _of_another_version(place: Path, header: "ModelHeader", what: str, error: ConfigError) -> ModelFileError:

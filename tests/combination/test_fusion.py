@@ -88,10 +88,10 @@ def test_weighted_box_fusion_worked_by_hand():
     second = result((0, 0, 8, 10, 0.3, 0))
     fused = WeightedBoxFusion()([first, second])
     assert rows_of(fused) == [(0, 0, 9.5, 10, 0.6, 0), (50, 50, 60, 60, 0.4, 0)]
-    scores = {
-        kind: dict(zip(("both", "one"), [row[4] for row in rows_of(WeightedBoxFusion(confidence=kind)([first, second]))]))
-        for kind in CONFIDENCES
-    }
+    scores = {}
+    for kind in CONFIDENCES:
+        both, one = rows_of(WeightedBoxFusion(confidence=kind)([first, second]))
+        scores[kind] = {"both": both[4], "one": one[4]}
     assert scores["max"] == {"both": 0.9, "one": 0.8}
     assert scores["box_and_model_avg"] == {"both": 0.6, "one": 0.4}
     assert scores["absent_model_aware_avg"] == {"both": 0.6, "one": 0.4}
@@ -230,7 +230,7 @@ def test_what_makes_no_sense_is_refused():
     for weights, told in (([1.0], "1 weights for 2 members"), ([1.0, 0.0], "above 0"), ([1.0, np.nan], "above 0")):
         with pytest.raises(ConfigError, match=told):
             NMSUnion()(found, weights)
-    with pytest.raises(ConfigError, match="threshold is 1.5"):
+    with pytest.raises(ConfigError, match=r"threshold is 1\.5"):
         WeightedBoxFusion(threshold=1.5)
     with pytest.raises(ConfigError, match="detections is 0"):
         Averaging(detections=0)

@@ -48,7 +48,8 @@ class Union:
     @property
     def scaled(self) -> Floats:
         """(N,) scores times their member's weight as a share of the greatest: in 0..1."""
-        return self.scores * self.weights[self.members] / self.weights.max()
+        scaled: Floats = self.scores * self.weights[self.members] / self.weights.max()
+        return scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +180,9 @@ class BoxVoting(Fusion):
     def fuse(self, union: Union) -> Fused:
         """What suppression leaves, moved."""
         kept = _suppressed(union, self.threshold)
-        columns = (torch.from_numpy(column) for column in (kept, union.boxes, union.scaled, union.labels))
-        return Fused(vote(*columns, self.voting).numpy(), union.scaled[kept], kept)
+        boxes, scores, labels = _tensors(union)
+        moved = vote(torch.from_numpy(kept), boxes, scores, labels, self.voting)
+        return Fused(moved.numpy(), union.scaled[kept], kept)
 
 
 @final
@@ -241,28 +243,25 @@ def _one_a_member(group: Integers, members: Integers, overlap: Floats) -> Intege
 
 
 def _suppressed(union: Union, threshold: float) -> Integers:
-    boxes, scores, labels = (torch.from_numpy(column) for column in (union.boxes, union.scaled, union.labels))
-    kept: Integers = batched_nms(boxes, scores, labels, threshold).numpy()
+    kept: Integers = batched_nms(*_tensors(union), threshold).numpy()
     return kept
 
 
+def _tensors(union: Union) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, scaled scores and labels."""
+    return torch.from_numpy(union.boxes), torch.from_numpy(union.scaled), torch.from_numpy(union.labels)
+
+
 def _united(found: Sequence[Detections], weights: Floats) -> Union:
-    boxes, scores, labels = (
-        np.concatenate([_array(getattr(each, name)) for each in found]) for name in ("boxes", "scores", "labels")
-    )
+    boxes: Floats = np.concatenate([each.boxes.cpu().numpy() for each in found]).astype(np.float64)
+    scores: Floats = np.concatenate([each.scores.cpu().numpy() for each in found]).astype(np.float64)
+    labels: Integers = np.concatenate([each.labels.cpu().numpy() for each in found])
     counts = [len(each) for each in found]
     members = np.repeat(np.arange(len(found)), counts)
     places = np.concatenate([np.arange(count) for count in counts])
     # The better first; where they are equal nothing decides that depends on the order of the members.
-    strength = scores.astype(np.float64) * weights[members]
-    order = np.lexsort((*boxes.T[::-1], labels, -strength))
-    columns = (boxes.astype(np.float64), scores.astype(np.float64), labels, members, places)
-    return Union(*(column[order] for column in columns), weights)
-
-
-def _array(tensor: Tensor) -> npt.NDArray[np.generic]:
-    array: npt.NDArray[np.generic] = tensor.cpu().numpy()
-    return array
+    order = np.lexsort((*boxes.T[::-1], labels, -scores * weights[members]))
+    return Union(boxes[order], scores[order], labels[order], members[order], places[order], weights)
 
 
 def _require_alike(found: Sequence[Detections]) -> None:

@@ -71,8 +71,7 @@ class FasterRCNN(TwoStage[TwoStageRaw]):
         """Features, proposals and what the head says of them."""
         features = self.features(batch)
         rpn, proposals = self.propose(features, batch, training=False)
-        logits, deltas = self.look(features, proposals.boxes, proposals.image_index)
-        return TwoStageRaw(features, proposals, logits, deltas, rpn)
+        return TwoStageRaw(features, *self.examine(features, proposals), rpn)
 
     def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
         """``rpn_objectness``, ``rpn_box``, ``classification`` and ``box``: four losses, one backward."""

@@ -49,6 +49,12 @@ def faster_rcnn_from(config: FasterRCNNConfig, classes: Classes | None, weights:
             cause="torchvision's weights are for neck=fpn, its official ones for resnet50",
             cure="leave backbone and neck as they are, or start from --backbone-weights imagenet",
         )
+    if config.context:
+        raise ConfigError(
+            "torchvision's weights know no context",
+            cause="with context=true classes and boxes are read off twice as many features",
+            cure="leave context out, or start from --backbone-weights imagenet",
+        )
     if classes is None and not official:
         raise ConfigError("classes are needed with weights from a file", cure="name the classes of its outputs")
     state = official_weights() if official else read_state_dict(Path(weights))

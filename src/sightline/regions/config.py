@@ -9,6 +9,8 @@ from sightline.structures import Size
 from sightline.transforms.preparation import Preparation
 
 MOBILE_SIDE = 320
+MOST_REFINEMENTS = 10
+"""Each looks at all regions once more: beyond this it is a mistake."""
 _MOBILE = ("mobilenet", "squeezenet")
 
 
@@ -45,6 +47,13 @@ class RegionConfig:
     """IoU above which the lesser of two detections of one class falls."""
     detections: int = 100
     """Largest number of detections an image."""
+    refinements: int = 0
+    """How often the head looks again, in prediction, at the boxes that it made (He et al. 2016, appendix B: once)."""
+    voting: bool = False
+    """Whether detections are moved to the mean of those that voted for them (Gidaris and Komodakis 2015, section 4)."""
+    context: bool = False
+    """Whether classes and boxes are read off a feature of the whole image beside the region's own (He et al. 2016,
+    appendix B); it has to be trained with."""
 
     def __post_init__(self) -> None:
         for name in ("short_side", "long_side", "region_samples"):
@@ -53,6 +62,7 @@ class RegionConfig:
             self.require(getattr(self, name) > 0, name, "more than 0")
         for name in ("positive_fraction", "score_threshold", "nms_threshold"):
             self.require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1")
+        self.require(0 <= self.refinements <= MOST_REFINEMENTS, "refinements", f"0 to {MOST_REFINEMENTS}")
         self.require(-1 <= self.frozen_stages <= 5, "frozen_stages", "-1 for the usual, or 0 to 5")
         if self.neck == "none":
             self.require_unused(("channels",), "neck=none")

@@ -6,7 +6,7 @@ room only; labels of targets and detections have no background and are lower by 
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, Literal, Self, TypeVar
 
 import torch
@@ -21,6 +21,7 @@ from sightline.contract import NeuralSystem, Step, Task
 from sightline.geometry.boxes import at_least, clip_each
 from sightline.geometry.coding import rcnn_coder
 from sightline.geometry.nms import batched_nms
+from sightline.geometry.voting import vote
 from sightline.layers.norms import fold_norms
 from sightline.necks.fpn import FPN
 from sightline.proposals.proposals import Proposals, rank_in_group
@@ -34,6 +35,9 @@ from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch, L
 
 SINGLE_STRIDE = 16
 """Pixels of the batch that one step on a single map spans, at most."""
+
+SMALLEST_SIDE = 1e-2
+"""Pixels of the batch that each side of a box has at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
             self.head: nn.Module = TailHead(backbone.take_tail())
         else:
             self.head = TwoLayerHead(self.channels, self.pool_size, config.head_width)
-        width = head_width(self.head, self.channels, self.pool_size)
+        width = head_width(self.head, self.channels, self.pool_size) * (2 if config.context else 1)
         self.class_logits = nn.Linear(width, 1 + len(classes))
         self.box_deltas = nn.Linear(width, 4 * (1 + len(classes)))
         self.coder = rcnn_coder((10.0, 10.0, 5.0, 5.0))
@@ -120,9 +124,9 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
         images = batch.images.to(self.class_logits.weight.dtype)
         maps: FeatureMaps = self.backbone(images.contiguous(memory_format=torch.channels_last))
         if self.neck is None:
-            return FeatureMaps(maps.maps[-1:], maps.strides[-1:])
+            return FeatureMaps(maps.maps[-1:], maps.strides[-1:], batch.sizes)
         pyramid: FeatureMaps = self.neck(maps)
-        return pyramid
+        return replace(pyramid, image_sizes=batch.sizes)
 
     def pool(self, features: FeatureMaps, boxes: Tensor, image_index: Tensor, size: int) -> Tensor:
         """(R, C, size, size) maps of regions (R, 4), in pixels of the batch, of images (R,)."""
@@ -142,9 +146,62 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
         Returns:
             class logits (R, 1 + K) and box deltas (R, 1 + K, 4), float32.
         """
-        hidden = self.head(self.pool(features, boxes, image_index, self.pool_size))
+        if self.config.context:
+            hidden = self._with_context(features, boxes, image_index)
+        else:
+            hidden = self.head(self.pool(features, boxes, image_index, self.pool_size))
         logits = self.class_logits(hidden).float()
         return logits, self.box_deltas(hidden).float().unflatten(1, (-1, 4))
+
+    def _with_context(self, features: FeatureMaps, boxes: Tensor, image_index: Tensor) -> Tensor:
+        """(R, 2 width): what the head gives for regions, and for the whole image that each is in."""
+        sizes = features.image_sizes
+        whole = boxes.new_tensor([(0, 0, width, height) for height, width in sizes])
+        # One pass of the head for both, so that norms that live see one batch.
+        every = torch.cat([boxes, whole]), torch.cat([image_index, torch.arange(len(sizes), device=boxes.device)])
+        own, of_image = self.head(self.pool(features, *every, self.pool_size)).split([len(boxes), len(sizes)])
+        return torch.cat([own, of_image[image_index]], dim=1)
+
+    def examine(self, features: FeatureMaps, proposals: Proposals) -> tuple[Proposals, Tensor, Tensor]:
+        """What the head says of proposals and, if they are refined, of the boxes that it makes of them.
+
+        Refinement is that of He et al. 2016, appendix B: the head looks at its own boxes as it did at the proposals,
+        and what it says then joins what it said first. Of the boxes that it makes of a region, one a class, the next
+        look is at that of the class that it thinks most of.
+
+        Args:
+            features: of the batch, with the sizes of its images.
+            proposals: R boxes.
+
+        Returns:
+            all regions that were looked at, class logits and box deltas. In each image the proposals come first, and
+            then as many boxes a refinement, in the order of the proposals.
+        """
+        logits, deltas = self.look(features, proposals.boxes, proposals.image_index)
+        looks = [(proposals, logits, deltas)]
+        for _ in range(self.config.refinements):
+            refined = self._refined(*looks[-1], features)
+            looks.append((refined, *self.look(features, refined.boxes, refined.image_index)))
+        if len(looks) == 1:
+            return looks[0]
+        regions, all_logits, all_deltas = zip(*looks, strict=True)
+        image_index = torch.cat([each.image_index for each in regions])
+        order = image_index.sort(stable=True).indices
+        boxes, scores = torch.cat([each.boxes for each in regions]), torch.cat([each.scores for each in regions])
+        union = Proposals(boxes[order], scores[order], image_index[order], proposals.images)
+        return union, torch.cat(all_logits)[order], torch.cat(all_deltas)[order]
+
+    def _refined(
+        self, proposals: Proposals, class_logits: Tensor, box_deltas: Tensor, features: FeatureMaps
+    ) -> Proposals:
+        """The boxes that the head makes of proposals, each that of its most likely class."""
+        best = class_logits[:, 1:].argmax(dim=1) + 1
+        own = torch.arange(len(best), device=best.device)
+        boxes = self.coder.decode(box_deltas[own, best], proposals.boxes)
+        boxes = clip_each(boxes, boxes.new_tensor(features.image_sizes)[proposals.image_index])
+        # Nothing can be pooled from a box that lies beside the image.
+        boxes = torch.where(at_least(boxes, SMALLEST_SIDE)[:, None], boxes, proposals.boxes)
+        return replace(proposals, boxes=boxes, scores=class_logits.softmax(dim=1)[own, best])
 
     def head_losses(
         self, features: FeatureMaps, proposals: Proposals, targets: PaddedTargets, seeds: Sequence[int]
@@ -162,20 +219,24 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
         return {"classification": LossTerm(classification, count), "box": LossTerm(box, count)}, regions
 
     def found(self, proposals: Proposals, class_logits: Tensor, box_deltas: Tensor, batch: ImageBatch) -> Found:
-        """Detections by class: decoded, clipped, thresholded, suppressed class by class, the best ones kept."""
+        """Detections by class: decoded, clipped, thresholded, suppressed class by class, the best ones kept.
+
+        With ``voting`` what is kept is moved to the mean of what voted for it.
+        """
         config = self.config
         scores = class_logits.softmax(dim=-1)[:, 1:]
         region, label = (scores > config.score_threshold).nonzero(as_tuple=True)
         scores, image_index = scores[region, label], proposals.image_index[region]
         boxes = self.coder.decode(box_deltas[region, label + 1], proposals.boxes[region])
         boxes = clip_each(boxes, boxes.new_tensor(list(batch.sizes))[image_index])
-        keep = at_least(boxes, 1e-2)
+        keep = at_least(boxes, SMALLEST_SIDE)
         boxes, scores, label, image_index = boxes[keep], scores[keep], label[keep], image_index[keep]
         groups = image_index * len(self.classes) + label
         best = batched_nms(boxes, scores, groups, config.nms_threshold)
         best = best[image_index[best].sort(stable=True).indices]
         best = best[rank_in_group(image_index[best], len(batch)) < config.detections]
-        return Found(boxes[best], scores[best], label[best], image_index[best])
+        placed = vote(best, boxes, scores, groups) if config.voting else boxes[best]
+        return Found(placed, scores[best], label[best], image_index[best])
 
     def decode(self, raw: Raw, batch: ImageBatch) -> list[Detections]:
         """One result an image."""
@@ -191,15 +252,28 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
 
     def steps(self, raw: Raw, batch: ImageBatch) -> tuple[Step, ...]:
         """Proposals and detections of the first image."""
-        first = raw.proposals.image_index == 0
         found = self.decode(raw, batch)[0]
+        first = int((raw.proposals.image_index == 0).sum())
+        parts = (raw.proposals.boxes[:first], raw.proposals.scores[:first])
+        # The proposals, and then as many boxes for each look that followed.
+        boxes, scores = (part.tensor_split(1 + self.config.refinements) for part in parts)
+        refined = tuple(
+            Step(
+                "Refined regions",
+                "The boxes that the head made of the regions before, at which it looked again.",
+                "boxes",
+                {"boxes": batch.to_original(box, 0), "scores": score},
+            )
+            for box, score in zip(boxes[1:], scores[1:], strict=True)
+        )
         return (
             Step(
                 "Region proposals",
                 "The boxes that are thought to hold an object, of whatever class.",
                 "boxes",
-                {"boxes": batch.to_original(raw.proposals.boxes[first], 0), "scores": raw.proposals.scores[first]},
+                {"boxes": batch.to_original(boxes[0], 0), "scores": scores[0]},
             ),
+            *refined,
             Step(
                 "Detections",
                 "What is left after the head has named and moved the proposals and doubles have been suppressed.",
