@@ -160,11 +160,13 @@ def test_masks_and_keypoints_are_those_of_the_best(fusion):
             found.boxes, found.scores, found.labels, SIZE, masks, torch.full((len(found), 2, 3), float(number))
         )
 
-    first = with_parts(result((0, 0, 10, 10, 0.6, 0)), 1)
+    first = with_parts(result((0, 0, 10, 10, 0.6, 0), (80, 80, 90, 90, 0.5, 0)), 1)
     second = with_parts(result((0, 0, 9, 10, 0.9, 0), (40, 40, 60, 60, 0.1, 0)), 2)
     fused = fusion([first, second])
-    assert fused.masks[:, 2].all() and not fused.masks[:, 1].any()
-    assert (fused.keypoints == 2).all() and len(fused) == 2
+    assert len(fused) == 3
+    for box, mask, keypoints in zip(fused.boxes, fused.masks, fused.keypoints, strict=True):
+        owner = 1 if box[0] > 70 else 2
+        assert mask[owner].all() and not mask[3 - owner].any() and (keypoints == owner).all()
     nothing = fusion([first, Detections.empty(SIZE)])
     assert nothing.masks[:, 1].all()
     with pytest.raises(ConfigError, match="masks"):
@@ -173,11 +175,11 @@ def test_masks_and_keypoints_are_those_of_the_best(fusion):
 
 @st.composite
 def results_of_members(draw):
-    rows = st.lists(st.tuples(*[st.integers(0, 6)] * 4, st.integers(0, 10), st.integers(0, 1)), max_size=6)
+    rows = st.lists(st.tuples(*[st.integers(0, 2)] * 4, st.integers(0, 2), st.integers(0, 1)), max_size=6)
     members = draw(st.lists(rows, min_size=2, max_size=4))
     found = []
     for each in members:
-        placed = [(x * 8, y * 8, x * 8 + 10 + w, y * 8 + 10 + h, s / 10, c) for x, y, w, h, s, c in each]
+        placed = [(x * 4, y * 4, x * 4 + 10 + w, y * 4 + 10 + h, s / 4, c) for x, y, w, h, s, c in each]
         found.append(result(*sorted(placed, key=lambda row: -row[4])))
     return found
 

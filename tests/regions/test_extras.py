@@ -83,6 +83,18 @@ def test_refinement_that_moves_nothing_changes_nothing():
 
 
 @torch.no_grad()
+def test_a_box_that_is_moved_out_of_the_image_is_looked_at_where_it_was():
+    model = small(refinements=1)
+    model.box_deltas.weight.zero_()
+    model.box_deltas.bias.copy_(torch.tensor([100.0, 0, 0, 0]).repeat(3))  # ten widths to the right
+    batch = model.prepare(images())
+    boxes = torch.tensor([[10.0, 10, 30, 30], [60, 0, 61, 1]])
+    regions, logits, _ = model.examine(model.features(batch), Proposals(boxes, torch.ones(2), torch.tensor([0, 0]), 2))
+    assert torch.equal(regions.boxes, torch.cat([boxes, boxes[:1], torch.tensor([[70.0, 0, 71, 1]])]))
+    assert logits.isfinite().all()
+
+
+@torch.no_grad()
 def test_voting_moves_what_suppression_leaves():
     model = small(nms_threshold=0.3)
     batch = model.prepare(images()[:1])
