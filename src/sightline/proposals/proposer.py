@@ -11,6 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from sightline.classes import Size
+
 
 @dataclass(frozen=True, eq=False)
 class ImageProposals:
@@ -48,6 +50,7 @@ class Proposer(ABC):
 
     Attributes:
         name: in the table of proposers.
+        summary: what it does, in a few words for a table.
         version: raised whenever the same settings give other boxes than before; caches of other versions are not used.
         scored: whether proposals have scores and are ranked by them.
         controllable: whether it gives as many as asked for; if not, it gives what it finds, cut off at the count.
@@ -55,6 +58,7 @@ class Proposer(ABC):
     """
 
     name: ClassVar[str]
+    summary: ClassVar[str] = ""
     version: ClassVar[int] = 1
     scored: ClassVar[bool] = False
     controllable: ClassVar[bool] = True
@@ -67,4 +71,16 @@ class Proposer(ABC):
         Args:
             image: (3, H, W) RGB uint8 on the CPU, of any size from 1 x 1.
             count: proposals asked for, at least 1.
+
+        Raises:
+            ValueError: another image, or a count below 1.
         """
+
+
+def require_askable(image: Tensor, count: int) -> Size:
+    """The (H, W) of an image; raises ``ValueError`` where it or the count is not what ``propose`` takes."""
+    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8 or min(image.shape) < 1:
+        raise ValueError(f"an image must be uint8 of shape (3, H, W), got {image.dtype} of {tuple(image.shape)}")
+    if count < 1:
+        raise ValueError(f"at least 1 proposal must be asked for, got {count}")
+    return image.shape[1], image.shape[2]
