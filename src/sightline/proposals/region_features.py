@@ -122,7 +122,8 @@ def describe(labels: NDArray[np.int32], count: int, bins: NDArray[np.uint16]) ->
         bins: of the pixels, by :func:`bins_of_pixels`.
     """
     channels = bins.shape[2] // (1 + AXES)
-    sizes, boxes, signed = _count(labels, count, bins, channels * (COLOUR_BINS + AXES * _SIGNED))
+    sizes, boxes = sizes_and_boxes(labels, count)
+    signed = _count(labels, count, bins, channels * (COLOUR_BINS + AXES * _SIGNED))
     counts = _unsigned(signed, sizes, channels)
     keys = np.unique(_touching(labels, count))
     pairs = np.stack((keys // count, keys % count), axis=1).astype(np.int32)
@@ -130,13 +131,15 @@ def describe(labels: NDArray[np.int32], count: int, bins: NDArray[np.uint16]) ->
 
 
 @compiled
-def _count(
-    labels: NDArray[np.int32], count: int, bins: NDArray[np.uint16], columns: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Sizes, boxes, and pixels in each bin, the textures' signed."""
+def sizes_and_boxes(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """(S,) pixels of segments, and (S, 4) xyxy around them.
+
+    Args:
+        labels: (H, W) of the pixels, from 0.
+        count: S.
+    """
     height, width = labels.shape
-    sizes, counts = np.zeros(count, np.int64), np.zeros((count, columns), np.int32)
-    boxes = np.empty((count, 4), np.int32)
+    sizes, boxes = np.zeros(count, np.int64), np.empty((count, 4), np.int32)
     boxes[:, :2], boxes[:, 2:] = max(height, width), 0
     for row in range(height):
         for column in range(width):
@@ -145,10 +148,20 @@ def _count(
             box = boxes[region]
             box[0], box[1] = min(box[0], column), min(box[1], row)
             box[2], box[3] = max(box[2], column + 1), max(box[3], row + 1)
-            of_region, of_pixel = counts[region], bins[row, column]
+    return sizes, boxes
+
+
+@compiled
+def _count(labels: NDArray[np.int32], count: int, bins: NDArray[np.uint16], columns: int) -> NDArray[np.int32]:
+    """(S, columns) pixels in each bin, the textures' signed."""
+    height, width = labels.shape
+    counts = np.zeros((count, columns), np.int32)
+    for row in range(height):
+        for column in range(width):
+            of_region, of_pixel = counts[labels[row, column]], bins[row, column]
             for place in range(len(of_pixel)):
                 of_region[of_pixel[place]] += 1
-    return sizes, boxes, counts
+    return counts
 
 
 def _unsigned(signed: NDArray[np.int32], sizes: NDArray[np.int64], channels: int) -> NDArray[np.int32]:

@@ -1,0 +1,43 @@
+"""The table of proposers: one dict, name to class. Those inside a network (the RPN) are parts of their systems."""
+
+from collections.abc import Mapping
+
+from sightline.config import closest, parse_settings
+from sightline.errors import ConfigError
+from sightline.proposals.proposer import Proposer
+from sightline.proposals.samplers import Gaussian, SlidingWindow, Uniform
+from sightline.proposals.selective_search import SelectiveSearch, SelectiveSearchQuality
+from sightline.proposals.superpixels import Superpixels
+
+PROPOSERS: dict[str, type[Proposer]] = {
+    proposer.name: proposer
+    for proposer in (SelectiveSearch, SelectiveSearchQuality, SlidingWindow, Uniform, Gaussian, Superpixels)
+}
+"""All that stand before a system, by name."""
+
+
+def build_proposer(name: str, settings: Mapping[str, object] | None = None) -> Proposer:
+    """A proposer by its name.
+
+    Args:
+        name: in the table.
+        settings: values of its fields that differ from the defaults.
+
+    Raises:
+        ConfigError: an unknown name or setting (says which are valid), or a value that makes no sense.
+    """
+    if name not in PROPOSERS:
+        raise ConfigError(f"there is no proposer {name!r}", cure=closest(name, tuple(PROPOSERS)))
+    return parse_settings(PROPOSERS[name], settings or {})
+
+
+def describe_proposers() -> dict[str, str]:
+    """One line on each proposer, by name: what it does; whether it segments, scores and can be asked for any count."""
+    return {name: describe(proposer) for name, proposer in PROPOSERS.items()}
+
+
+def describe(proposer: type[Proposer]) -> str:
+    """One line on a proposer."""
+    facts = ((proposer.segments, "segments"), (proposer.scored, "scored"), (proposer.controllable, "any count"))
+    known = ", ".join(fact for holds, fact in facts if holds)
+    return f"{proposer.summary} ({known})" if known else proposer.summary
