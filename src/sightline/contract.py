@@ -23,6 +23,8 @@ from sightline.transforms.pipeline import Transform
 from sightline.transforms.preparation import Preparation
 
 Task = Literal["classification", "localisation", "detection", "segmentation", "generation"]
+Kind = Literal["boxes", "masks", "keypoints"]
+"""What of an object is found, learned and judged."""
 StepKind = Literal["boxes", "heat-map", "crops", "cells", "links", "tokens", "curve"]
 
 
@@ -92,11 +94,15 @@ class System(ABC, Generic[Result]):
         name: the name in the catalogue.
         task: what kind of answer it gives; it picks the evaluator.
         classes: the classes that it answers with.
+        finds: what of an object it finds; the last is what it is for, by which its best weights are chosen.
+        keypoint_names: the keypoints that it finds, in order.
     """
 
     name: ClassVar[str]
     task: ClassVar[Task]
     classes: Classes
+    finds: ClassVar[tuple[Kind, ...]] = ("boxes",)
+    keypoint_names: tuple[str, ...] = ()
 
     @abstractmethod
     def predict(self, images: Tensor | Sequence[Tensor]) -> list[Result]:

@@ -56,6 +56,9 @@ class Entry:
 
 
 _FASTER_RCNN = "sightline.detectors.faster_rcnn"
+_MASK_RCNN = "sightline.detectors.mask_rcnn"
+_KEYPOINT_RCNN = "sightline.detectors.keypoint_rcnn"
+_MASK_RCNN_PAPER = "He, Gkioxari, Dollar, Girshick: Mask R-CNN, 2017"
 _FASTER_RCNN_PAPER = "Ren, He, Girshick, Sun: Faster R-CNN, 2015"
 
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
@@ -88,6 +91,22 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             "detection",
             "one feature map of ResNet-50 (conv4), head of conv5 on each region",
             f"{_FASTER_RCNN_PAPER}; He et al.: Deep Residual Learning, 2016",
+        ),
+        "mask_rcnn": Entry(
+            f"{_MASK_RCNN}:MaskRCNN",
+            f"{_MASK_RCNN}:MaskRCNNConfig",
+            "detection",
+            "Faster R-CNN on a pyramid with a mask of each object; learns from sets with masks",
+            _MASK_RCNN_PAPER,
+            foreign=f"{_MASK_RCNN}_weights:mask_rcnn_from",
+        ),
+        "keypoint_rcnn": Entry(
+            f"{_KEYPOINT_RCNN}:KeypointRCNN",
+            f"{_KEYPOINT_RCNN}:KeypointRCNNConfig",
+            "detection",
+            "Faster R-CNN on a pyramid with the pose of each object; learns from sets with keypoints",
+            f"{_MASK_RCNN_PAPER}, section 5",
+            foreign=f"{_KEYPOINT_RCNN}_weights:keypoint_rcnn_from",
         ),
     }
 )

@@ -13,10 +13,11 @@ import torch
 import torchvision
 
 from sightline.backbones.weights import download_state_dict
-from sightline.detectors import faster_rcnn_weights
 from sightline.detectors.faster_rcnn import FasterRCNNConfig
-from sightline.detectors.faster_rcnn_weights import faster_rcnn_from, official_weights
+from sightline.detectors.faster_rcnn_weights import faster_rcnn_from
 from sightline.errors import ConfigError, ModelFileError
+from sightline.regions import torchvision_weights
+from sightline.regions.torchvision_weights import official_weights
 from sightline.structures import Classes
 
 
@@ -76,7 +77,8 @@ def test_the_official_detector_loads_and_its_norms_have_no_epsilon(
     state = theirs.state_dict()
     state["backbone.body.bn1.running_var"][:3] = torch.tensor([1e-12, 1e-7, 1e-4])
     name = _serve(folder, {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")})
-    monkeypatch.setattr(faster_rcnn_weights, "official_weights", partial(official_weights, f"{address}/{name}"))
+    official = partial(official_weights, f"{address}/{name}")
+    monkeypatch.setattr(torchvision_weights, "official_weights", lambda _: official())
     model = faster_rcnn_from(FasterRCNNConfig(), None, "coco")
     assert len(model.classes) == 90
     assert model.classes.ids[model.classes.label_of("person")] == 1

@@ -43,6 +43,8 @@ SMALL: Mapping[str, Mapping[str, object]] = {
         "anchor_sizes": [16.0, 32.0, 64.0],
         "region_samples": 16,
     },
+    "mask_rcnn": {**PYRAMID, "mask_width": 16, "mask_depth": 1},
+    "keypoint_rcnn": {**PYRAMID, "keypoint_width": 16, "keypoint_depth": 1, "keypoints": ["top", "middle", "left"]},
 }
 """Each system as small as it can be; its settings beside these are those of the catalogue."""
 
@@ -71,7 +73,18 @@ def images() -> list[Tensor]:
 
 def targets() -> list[Target]:
     boxes = torch.tensor([[10.0, 10.0, 50.0, 60.0], [40.0, 30.0, 100.0, 80.0]])
-    return [Target(boxes, torch.tensor([0, 2]), (90, 120)), Target.empty((150, 70))]
+    return [described(boxes, torch.tensor([0, 2]), (90, 120)), Target.empty((150, 70))]
+
+
+def described(boxes: Tensor, labels: Tensor, size: tuple[int, int]) -> Target:
+    """Objects as full boxes, with masks, and with keypoints at the top, in the middle and at the left."""
+    masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.long().tolist(), strict=True):
+        mask[y1:y2, x1:x2] = True
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    places = [(middle[:, 0], boxes[:, 1]), (middle[:, 0], middle[:, 1]), (boxes[:, 0], middle[:, 1])]
+    keypoints = torch.stack([torch.stack([x, y, torch.full_like(x, 2.0)], dim=1) for x, y in places], dim=1)
+    return Target(boxes, labels, size, masks=masks, keypoints=keypoints)
 
 
 def losses_of(system: NeuralSystem, truth: list[Target]) -> dict[str, Tensor]:
@@ -98,6 +111,9 @@ def test_results_are_in_the_pixels_of_what_went_in(system):
         assert len(found) == 0 or int(found.labels.max()) < len(CLASSES)
         limit = torch.tensor([width, height, width, height]) + 1e-3
         assert ((found.boxes >= -1e-3) & (found.boxes <= limit)).all()
+        assert (found.masks is not None) == ("masks" in system.finds)
+        assert (found.keypoints is not None) == ("keypoints" in system.finds)
+        assert found.keypoints is None or found.keypoints.shape[1] == len(system.keypoint_names) > 0
 
 
 def test_every_form_of_images_gives_the_same_answer(system):
@@ -184,7 +200,7 @@ def test_one_image_is_learned_by_heart(name):
     system = build(name)
     image = torch.full((3, 96, 96), 30, dtype=torch.uint8)
     image[:, 24:72, 16:64] = 220
-    truth = Target(torch.tensor([[16.0, 24.0, 64.0, 72.0]]), torch.tensor([1]), (96, 96))
+    truth = described(torch.tensor([[16.0, 24.0, 64.0, 72.0]]), torch.tensor([1]), (96, 96))
     batch, prepared = system.prepare(image), [system.preparation.target(truth)]
     optimiser = torch.optim.AdamW([p for p in system.parameters() if p.requires_grad], lr=5e-4)
     system.train()
@@ -196,3 +212,8 @@ def test_one_image_is_learned_by_heart(name):
     assert int(found.labels[0]) == 1
     assert float(found.scores[0]) > 0.7
     assert float(pairwise_iou(found.boxes[:1], truth.boxes)) > 0.75, found.boxes[0]
+    if found.masks is not None and truth.masks is not None:
+        shared, either = (found.masks[0] & truth.masks[0]).sum(), (found.masks[0] | truth.masks[0]).sum()
+        assert int(shared) > 0.75 * int(either)
+    if found.keypoints is not None and truth.keypoints is not None:
+        assert float((found.keypoints[0] - truth.keypoints[0])[:, :2].abs().max()) < 8

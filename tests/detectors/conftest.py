@@ -1,4 +1,4 @@
-"""torchvision's Faster R-CNN and ours with the same random weights."""
+"""torchvision's Faster, Mask and Keypoint R-CNN and ours with the same random weights."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,17 @@ import pytest
 import torch
 from torchvision.models import resnet18
 from torchvision.models.detection import FasterRCNN as Peer
+from torchvision.models.detection import KeypointRCNN as KeypointPeer
+from torchvision.models.detection import MaskRCNN as MaskPeer
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.detectors.faster_rcnn_weights import load_torchvision_faster_rcnn
+from sightline.detectors.keypoint_rcnn import KeypointRCNN, KeypointRCNNConfig
+from sightline.detectors.keypoint_rcnn_weights import load_torchvision_keypoint_rcnn
+from sightline.detectors.mask_rcnn import MaskRCNN, MaskRCNNConfig
+from sightline.detectors.mask_rcnn_weights import load_torchvision_mask_rcnn
 from sightline.structures import Classes
 
 Pair = tuple[Peer, FasterRCNN]
@@ -31,6 +37,24 @@ def _lively(peer: Peer) -> None:
             tensor.mul_(8)
         elif "cls_score.weight" in name:
             tensor.mul_(40)
+        elif "mask_fcn_logits.weight" in name or "kps_score_lowres.weight" in name:
+            tensor.mul_(4)
+
+
+_CLASSES = Classes(tuple(f"class {i}" for i in range(5)))
+_FEW = {"rpn_pre_nms_top_n_test": 200, "rpn_post_nms_top_n_test": 100, "box_detections_per_img": 15}
+_PEER = {"min_size": 160, "max_size": 320, **_FEW}
+_OURS = {
+    "backbone": "resnet18",
+    "norm": "frozen",
+    "frozen_stages": 2,
+    "short_side": 160,
+    "long_side": 320,
+    "proposals_before_nms": 200,
+    "proposals": 100,
+    "region_samples": 32,
+    "detections": 15,
+}
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +69,34 @@ def make_pair() -> Callable[..., Pair]:
         )
         ours = FasterRCNN(config, Classes(tuple(f"class {i}" for i in range(classes))))
         load_torchvision_faster_rcnn(ours, peer.state_dict(), "the peer")
+        return peer.eval(), ours.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_mask_pair() -> Callable[..., tuple[MaskPeer, MaskRCNN]]:
+    def make(seed: int = 0) -> tuple[MaskPeer, MaskRCNN]:
+        torch.manual_seed(seed)
+        trunk = _resnet_fpn_extractor(resnet18(norm_layer=FrozenBatchNorm2d), trainable_layers=3)
+        peer = MaskPeer(trunk, num_classes=6, **_PEER)
+        _lively(peer)
+        ours = MaskRCNN(MaskRCNNConfig(**_OURS), _CLASSES)
+        load_torchvision_mask_rcnn(ours, peer.state_dict(), "the peer")
+        return peer.eval(), ours.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_keypoint_pair() -> Callable[..., tuple[KeypointPeer, KeypointRCNN]]:
+    def make(seed: int = 0) -> tuple[KeypointPeer, KeypointRCNN]:
+        torch.manual_seed(seed)
+        trunk = _resnet_fpn_extractor(resnet18(norm_layer=FrozenBatchNorm2d), trainable_layers=3)
+        peer = KeypointPeer(trunk, num_classes=6, num_keypoints=17, **_PEER)
+        _lively(peer)
+        ours = KeypointRCNN(KeypointRCNNConfig(**_OURS), _CLASSES)
+        load_torchvision_keypoint_rcnn(ours, peer.state_dict(), "the peer")
         return peer.eval(), ours.eval()
 
     return make

@@ -6,16 +6,18 @@ from torch import nn
 
 from sightline.contract import GradientStage, Optimiser, Recipe, Schedule
 from sightline.layers.norms import has_norms
+from sightline.transforms.placement import Pairs
 from sightline.transforms.presets import flip_augmentation, light_augmentation
 
 
-def one_stage(name: str, *, frozen_norms: bool, backbone: nn.Module) -> Recipe:
+def one_stage(name: str, *, frozen_norms: bool, backbone: nn.Module, keypoint_pairs: Pairs = ()) -> Recipe:
     """All losses at once: SGD with frozen norms, that is from given weights; AdamW with live ones.
 
     Args:
         name: of the stage.
         frozen_norms: whether the norms of the trunk keep their statistics.
         backbone: the trunk.
+        keypoint_pairs: keypoints that trade places in a flip.
     """
     stage = GradientStage(
         name=name,
@@ -23,7 +25,7 @@ def one_stage(name: str, *, frozen_norms: bool, backbone: nn.Module) -> Recipe:
         batch_size=2,
         optimiser=Optimiser("sgd", lr=0.005, momentum=0.9, weight_decay=1e-4),
         schedule=Schedule("cosine", warmup_steps=500),
-        augmentation=light_augmentation(),
+        augmentation=light_augmentation(keypoint_pairs=keypoint_pairs),
         # Maps that no norm holds within bounds (SqueezeNet's) let the losses explode within ten steps.
         clip_norm=None if has_norms(backbone) else 10.0,
     )
@@ -32,5 +34,11 @@ def one_stage(name: str, *, frozen_norms: bool, backbone: nn.Module) -> Recipe:
     # Chosen on Scenes, where it reaches docs/results.md's figure in four minutes; SGD was not compared.
     adamw = Optimiser("adamw", lr=0.002, weight_decay=0.01)
     schedule = Schedule("cosine", warmup_steps=50)
-    stage = replace(stage, batch_size=8, optimiser=adamw, schedule=schedule, augmentation=flip_augmentation())
+    stage = replace(
+        stage,
+        batch_size=8,
+        optimiser=adamw,
+        schedule=schedule,
+        augmentation=flip_augmentation(keypoint_pairs=keypoint_pairs),
+    )
     return Recipe((stage,), source="chosen on Scenes, docs/results.md")
