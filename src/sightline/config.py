@@ -56,7 +56,7 @@ def parse_settings(config_class: type[Config], settings: Mapping[str, object], *
     given = _plain(settings)
     _require_known(config_class, given, prefix="")
     if base is not None:
-        given = _merged(to_dict(base), given)
+        given = merged(to_dict(base), given)
     try:
         text = json.dumps(given)
     except (TypeError, ValueError) as error:
@@ -73,6 +73,15 @@ def parse_settings(config_class: type[Config], settings: Mapping[str, object], *
 def to_dict(instance: object) -> dict[str, Any]:
     """A configuration as plain JSON values; ``parse_settings(type(instance), to_dict(instance)) == instance``."""
     return cast(dict[str, Any], TypeAdapter(type(instance)).dump_python(instance, mode="json"))
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of nested settings with some of them changed."""
+    result = dict(base)
+    for key, value in changes.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return result
 
 
 def parse_assignments(assignments: Iterable[str], option: str = "--set") -> dict[str, object]:
@@ -141,14 +150,6 @@ def _plain(value: object) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        inner = merged.get(key)
-        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def _require_known(config_class: type, given: Mapping[str, Any], prefix: str) -> None:

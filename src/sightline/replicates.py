@@ -24,10 +24,9 @@ from sightline.report.seeds import SeedResult, SeedsReport, render_seeds
 from sightline.training.checkpoints import has_checkpoint
 from sightline.training.continuation import is_finished
 from sightline.training.history import read_history
-from sightline.training.options import TrainOptions
+from sightline.training.options import FREE_ON_RESUME, TrainOptions
 from sightline.training.progress import Progress, SilentProgress
 from sightline.training.run_folder import require_same
-from sightline.training.runner import FREE_ON_RESUME
 from sightline.workflow import RUNS, SplitData, Splits, next_folder, open_splits, train
 
 SEEDS_FILE, SEEDS_REPORT = "seeds.json", "seeds.html"

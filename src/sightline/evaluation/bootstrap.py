@@ -161,24 +161,66 @@ def compare(
     Raises:
         ValueError: columns of different numbers of images, or no resamples.
     """
+    (comparison,) = compare_pairs(
+        truth, (a, b), ((0, 1),), names, turns=turns, resamples=resamples, seed=seed, progress=progress
+    )
+    return comparison
+
+
+def compare_pairs(
+    truth: Truth,
+    models: Sequence[Found],
+    pairs: Sequence[tuple[int, int]],
+    names: Sequence[str],
+    *,
+    turns: Ints | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Comparison, ...]:
+    """As :func:`compare`, of several pairs of models on the same resamples; each model is judged once on each.
+
+    Args:
+        truth: the objects.
+        models: detections of each model, on the same images.
+        pairs: places of A and B among them.
+        names: of the classes, in label order.
+        turns: as for :func:`compare`.
+        resamples: to draw, at least 1.
+        seed: of the drawing.
+        progress: called with resamples done and resamples in all.
+
+    Raises:
+        ValueError: columns of different numbers of images, or no resamples.
+    """
     if resamples < 1:
         raise ValueError(f"a bootstrap needs at least 1 resample, got {resamples}")
-    models = [Resampled(truth, found, len(names), turns) for found in (a, b)]
-    as_it_is = [_summary(model.average_precisions(np.ones(truth.count, np.int64))) for model in models]
-    drawn = np.empty((resamples, 2, 2 + len(names)))
+    matched = [Resampled(truth, found, len(names), turns) for found in models]
+    as_it_is = [_summary(model.average_precisions(np.ones(truth.count, np.int64))) for model in matched]
+    drawn = np.empty((resamples, len(models), 2 + len(names)))
     rng = np.random.default_rng(seed)
     for index in range(resamples):
         images = rng.integers(0, truth.count, truth.count) if truth.count else np.zeros(0, np.int64)
         weights = np.bincount(images, minlength=truth.count)
-        drawn[index] = [_summary(model.average_precisions(weights)) for model in models]
+        drawn[index] = [_summary(model.average_precisions(weights)) for model in matched]
         if progress is not None:
             progress(index + 1, resamples)
     with_objects = _images_with_objects(truth, len(names))
-    differences = [
-        _difference(name, float(as_it_is[0][place]), float(as_it_is[1][place]), drawn[:, :, place], with_objects[place])
-        for place, name in enumerate(("AP", "AP50", *names))
-    ]
-    return Comparison(tuple(differences[:2]), tuple(differences[2:]), truth.count, resamples, seed)
+
+    def differences(a: int, b: int) -> tuple[Difference, ...]:
+        return tuple(
+            _difference(
+                name,
+                float(as_it_is[a][place]),
+                float(as_it_is[b][place]),
+                drawn[:, [a, b], place],
+                with_objects[place],
+            )
+            for place, name in enumerate(("AP", "AP50", *names))
+        )
+
+    found = [differences(a, b) for a, b in pairs]
+    return tuple(Comparison(each[:2], each[2:], truth.count, resamples, seed) for each in found)
 
 
 class Resampled:

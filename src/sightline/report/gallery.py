@@ -58,7 +58,7 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class _Scored:
+class Scored:
     """An image's detections at the threshold against its truth."""
 
     index: int
@@ -82,12 +82,12 @@ def gallery(evaluation: Evaluation, data: LabelledImages, count: int = 4, seed: 
         DataError: an image that cannot be read.
     """
     threshold = evaluation.shown_threshold
-    scored = _scored(evaluation, threshold)
+    scored = score_images(evaluation, threshold)
     return tuple(_picture(kind, score, evaluation, data, threshold) for kind, score in _chosen(scored, count, seed))
 
 
-def _scored(evaluation: Evaluation, threshold: float) -> list[_Scored]:
-    """All images."""
+def score_images(evaluation: Evaluation, threshold: float) -> list[Scored]:
+    """Every image's score at a threshold."""
     # Lower scores never take an object from higher ones, so the matches of all detections hold for these as well.
     truth, detections, matched = evaluation.truth, evaluation.found, evaluation.matched
     kept = detections.scores >= threshold
@@ -103,7 +103,7 @@ def _scored(evaluation: Evaluation, threshold: float) -> list[_Scored]:
         count(detections.images[right], matched.overlap[right]),
     )
     return [
-        _Scored(
+        Scored(
             index,
             f1=2 * found / (shown + objects) if shown + objects else 1.0,
             overlap=overlaps / found if found else 0.0,
@@ -117,14 +117,14 @@ def _scored(evaluation: Evaluation, threshold: float) -> list[_Scored]:
     ]
 
 
-def _chosen(scored: Sequence[_Scored], count: int, seed: int) -> list[tuple[Kind, _Scored]]:
+def _chosen(scored: Sequence[Scored], count: int, seed: int) -> list[tuple[Kind, Scored]]:
     # An image without objects and detections is right, but there is nothing to see on it: it comes last among equals.
     ranked = sorted(scored, key=lambda s: (-s.f1, -s.overlap, -s.objects, s.index))
     best = ranked[:count]
     worst = ranked[count:][::-1][:count]
     rest = sorted(ranked[count : len(ranked) - len(worst)], key=lambda s: s.index)
     drawn = np.random.default_rng(seed).permutation(len(rest))[:count]
-    groups: tuple[tuple[Kind, list[_Scored]], ...] = (
+    groups: tuple[tuple[Kind, list[Scored]], ...] = (
         ("best", best),
         ("worst", worst),
         ("random", [rest[place] for place in sorted(drawn)]),
@@ -132,25 +132,22 @@ def _chosen(scored: Sequence[_Scored], count: int, seed: int) -> list[tuple[Kind
     return [(kind, score) for kind, group in groups for score in group]
 
 
-def _picture(kind: Kind, score: _Scored, evaluation: Evaluation, data: LabelledImages, threshold: float) -> Picture:
+def _picture(kind: Kind, score: Scored, evaluation: Evaluation, data: LabelledImages, threshold: float) -> Picture:
     sample = data[score.index]
     halves = [
-        _truth(sample, evaluation, score.index, threshold),
-        _prediction(sample, evaluation, score.index, threshold),
+        drawn_truth(sample, evaluation, score.index, threshold),
+        drawn_prediction(sample, evaluation, score.index, threshold),
     ]
     sheet = side_by_side(halves, [f"truth: {score.objects}", f"predicted: {score.found} right, {score.wrong} wrong"])
     image_id = evaluation.image_ids[score.index]
-    return Picture(kind, image_id, _small_jpeg(sheet), score.f1, score.overlap, score.objects, score.found, score.wrong)
+    return Picture(kind, image_id, small_jpeg(sheet), score.f1, score.overlap, score.objects, score.found, score.wrong)
 
 
-def _truth(sample: Sample, evaluation: Evaluation, index: int, threshold: float) -> Tensor:
-    """The truth, with broken lines around what was missed."""
-    truth, matched = evaluation.truth, evaluation.matched
+def drawn_truth(sample: Sample, evaluation: Evaluation, index: int, threshold: float | None) -> Tensor:
+    """The truth, with broken lines around what was missed at a threshold; None breaks none."""
+    truth = evaluation.truth
     own = image_rows(truth, index)
-    found = image_rows(evaluation.found, index)
-    right = matched.correct[found] & (evaluation.found.scores[found] >= threshold)
-    missed = np.ones(len(truth), np.bool_)
-    missed[matched.object_of[found][right]] = False
+    missed = np.zeros(len(truth), np.bool_) if threshold is None else _missed(evaluation, index, threshold)
     ignored = ignored_objects(truth, evaluation.result.kind)[own].tolist()
     names = [
         f"({evaluation.classes.names[label]})" if uncounted else evaluation.classes.names[label]
@@ -160,7 +157,16 @@ def _truth(sample: Sample, evaluation: Evaluation, index: int, threshold: float)
     return _drawn(sample.image, boxes, names, None, labels=labels, dashed=missed[own].tolist())
 
 
-def _prediction(sample: Sample, evaluation: Evaluation, index: int, threshold: float) -> Tensor:
+def _missed(evaluation: Evaluation, index: int, threshold: float) -> NDArray[np.bool_]:
+    """(N,) objects that no detection of an image found at a threshold."""
+    matched, found = evaluation.matched, image_rows(evaluation.found, index)
+    right = matched.correct[found] & (evaluation.found.scores[found] >= threshold)
+    missed = np.ones(len(evaluation.truth), np.bool_)
+    missed[matched.object_of[found][right]] = False
+    return missed
+
+
+def drawn_prediction(sample: Sample, evaluation: Evaluation, index: int, threshold: float) -> Tensor:
     """The detections at or above the threshold, with broken lines around what is wrong."""
     found, matched = evaluation.found, evaluation.matched
     own = np.arange(len(found))[image_rows(found, index)]
@@ -191,7 +197,8 @@ def _drawn(
     return draw(resized, boxes * factor, names, scores, colours=class_colours(labels), dashed=dashed)
 
 
-def _small_jpeg(image: Tensor) -> bytes:
+def small_jpeg(image: Tensor) -> bytes:
+    """A picture as a JPEG file of at most :data:`LARGEST_FILE` bytes, if the lowest quality allows it."""
     data = b""
     for quality in _QUALITIES:
         data = encode(image, "JPEG", quality)

@@ -9,6 +9,12 @@ from sightline.contract import GradientStage, Optimiser, Recipe, Schedule, Stage
 from sightline.errors import ConfigError
 from sightline.training.loggers.choose import parse_choices
 
+FREE_ON_RESUME = (
+    *("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers"),
+    *("options.loggers", "options.log_every", "options.save_every", "options.dry_run", "extensions"),
+)
+"""What may differ when a run goes on: where and how fast it is computed, how often it is saved and who is told."""
+
 Precision = Literal["auto", "32", "bf16-mixed", "16-mixed"]
 
 

@@ -31,7 +31,13 @@ from sightline.training.history import Row, read_history
 from sightline.training.job import Job, Timer, TrainData
 from sightline.training.loader import Loading, Sampling, sensible_workers
 from sightline.training.loop import Learner, follow_gradients
-from sightline.training.options import TrainOptions, describe_learning_rate, require_enough_images, settle
+from sightline.training.options import (
+    FREE_ON_RESUME,
+    TrainOptions,
+    describe_learning_rate,
+    require_enough_images,
+    settle,
+)
 from sightline.training.pace import Pace, StepPace, TimePace
 from sightline.training.processes.heartbeat import heartbeat
 from sightline.training.progress import Progress, SilentProgress
@@ -40,12 +46,6 @@ from sightline.training.sharding import FSDP, require_shardable
 from sightline.training.state import TrainState
 from sightline.training.stopping import StopRequest
 from sightline.training.validation import Evaluate
-
-FREE_ON_RESUME = (
-    *("options.device", "options.devices", "options.nodes", "options.strategy", "options.workers"),
-    *("options.loggers", "options.log_every", "options.save_every", "options.dry_run", "extensions"),
-)
-"""What may differ when a run goes on: where and how fast it is computed, how often it is saved and who is told."""
 
 _NO_SETTING = ("resume", "from_previous", "extend")
 """Options that say what to do with a run, not what it is."""

@@ -1,0 +1,226 @@
+"""``sightline compare``: several systems on one set, by one budget and one judgement."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sightline.cli import options
+from sightline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sightline.comparing.compare import Compared
+    from sightline.comparing.entrants import Entrant
+    from sightline.comparing.plan import Plan
+    from sightline.report.comparison_data import ComparedSystem
+    from sightline.training.progress import Progress
+
+_INTERRUPTED = 130
+
+
+def compare_command(
+    data: options.Data,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models",
+            metavar="NAME,NAME,...",
+            help="What is compared: names from `sightline models`, which are trained; model files and folders of "
+            "finished runs, which are only judged.",
+        ),
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            metavar="NAME=BASE,KEY=VALUE,...",
+            help="One more row, which differs from BASE (a row before it, or what --models takes) by settings; with "
+            "trained:BASE it has the weights of BASE and only the settings differ. May be repeated, and adds up.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="N", help="Training time of each; proposals are not counted.")
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(metavar="N", help="Passes over the training split of each. Default: its recipe.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Train each with N seeds, from --seed on.")] = 1,
+    seed: options.Seed = 0,
+    backbone: Annotated[str | None, typer.Option("--backbone", metavar="NAME", help="Of all that are trained.")] = None,
+    backbone_weights: options.BackboneWeights = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="[ROW.]KEY=VALUE",
+            help="Change a setting of all that are trained, or of one row; may be repeated.",
+        ),
+    ] = None,
+    recipe: options.RecipeChanges = None,
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
+    train_split: Annotated[str, typer.Option(metavar="NAME", help="Split to learn from.")] = "train",
+    val_split: Annotated[str, typer.Option(metavar="NAME", help="Split that decides which weights are best.")] = "val",
+    test_split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Split that all are judged on. Default: test, or else val.")
+    ] = None,
+    out: options.Out = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the comparison in --out: what is finished stays, what failed is tried again."
+        ),
+    ] = False,
+    device: options.Device = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="Of training: auto (bf16-mixed where it is fast), 32, bf16-mixed.")
+    ] = "auto",
+    workers: options.Workers = None,
+    resamples: Annotated[
+        int, typer.Option(metavar="N", help="How often images are drawn for the intervals of differences.")
+    ] = 1000,
+    on_bad_image: options.OnBadImage = "raise",
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Train several systems on your images, judge all alike, write one table and report."""
+    from sightline.cli.telling import progress_for_terminal
+    from sightline.comparing.entrants import entrants_of
+
+    words = [word for listed in models or () for word in listed.split(",")]
+    entrants = entrants_of(words, variant or (), assignments or (), backbone)
+    _require_sense(entrants, minutes, epochs, resamples)
+    _require_places(data, out, resume=resume)
+    with progress_for_terminal(quiet=quiet) as progress:
+        progress.working("starting")
+        from sightline.cli.datasets import find_data
+        from sightline.comparing.plan import Plan
+        from sightline.config import parse_assignments
+        from sightline.data.bad_images import on_bad_image as bad_image_policy
+        from sightline.training.options import TrainOptions
+        from sightline.workflow import Splits
+
+        training = TrainOptions(
+            epochs=epochs,
+            minutes=minutes,
+            batch_size=batch,
+            seed=seed,
+            precision=precision,  # type: ignore[arg-type]  # TrainOptions checks it
+            device=device,
+            workers=workers,
+            resume=resume,
+            recipe=parse_assignments(recipe or (), "--recipe"),
+        )
+        plan = Plan(
+            entrants,
+            data,
+            training,
+            Splits(train_split, val_split, test_split),
+            seeds,
+            imgsz,
+            backbone_weights,
+            bad_image_policy(on_bad_image),
+        )
+        find_data(data, progress)
+        _compare(plan, out, progress, resamples, as_json=as_json)
+
+
+def _require_sense(
+    entrants: "tuple[Entrant, ...]", minutes: float | None, epochs: float | None, resamples: int
+) -> None:
+    """What can be seen to be wrong before torch is imported."""
+    if len(entrants) < 2:
+        raise ConfigError(
+            f"a comparison needs two systems at least, and there is {entrants[0].name} alone",
+            cure="give --models NAME,NAME,..., or add a --variant",
+        )
+    if minutes is not None and epochs is not None:
+        raise ConfigError("epochs and minutes both say when training ends", cure="give --epochs or --minutes")
+    if resamples < 1:
+        raise ConfigError(f"--resamples must be at least 1, got {resamples}", cure="1000 is usual")
+
+
+def _require_places(data: str, out: Path | None, *, resume: bool) -> None:
+    """The same of the set and the folder; a set of the catalogue is not looked for yet."""
+    from sightline.comparing.place import require_comparison_folder
+    from sightline.data.catalogue.entries import CATALOGUE
+    from sightline.data.formats.layouts import recognise
+
+    require_comparison_folder(out, resume=resume)
+    if not Path(data).exists() and data.lower() not in CATALOGUE:
+        recognise(Path(data))
+
+
+def _compare(plan: "Plan", out: Path | None, progress: "Progress", resamples: int, *, as_json: bool) -> None:
+    """Run it, show it, and end with the exit code that says how it went."""
+    from sightline.comparing.compare import compare_systems
+
+    compared = compare_systems(plan, out=out, progress=progress, resamples=resamples)
+    progress.stop()
+    if as_json:
+        from sightline.cli.output import show_json
+
+        show_json({**compared.document, "folder": str(compared.folder)})
+    else:
+        _show(compared)
+    if compared.stopped:
+        raise typer.Exit(_INTERRUPTED)
+    if compared.failed:
+        raise typer.Exit(1)
+
+
+def _show(compared: "Compared") -> None:
+    """The table, how much of it is luck, and where everything is."""
+    from sightline.cli.output import show_table
+    from sightline.comparing.place import COMPARE_FILE, COMPARE_REPORT, COMPARE_TABLE
+    from sightline.report.comparison_data import COLUMNS, delta, ratios, shown_columns
+
+    systems = compared.systems
+    protocol = compared.document["protocols"]["AP"]
+    shown = shown_columns(systems, COLUMNS)
+    print(f"{compared.document['judged_on']}" + (f"; AP: {protocol}" if protocol else ""))
+    heads, rows = ["system", ">Δ AP"], [[system.name, _signed(delta(systems, system, "AP"))] for system in systems]
+    for column in shown:
+        heads += [f">{column.title}", *([">x"] if column.ratio else [])]
+        fast = ratios(systems, column.key)
+        for row, system, times in zip(rows, systems, fast, strict=True):
+            row.append(_cell(system, column.key, column.show))
+            if column.ratio:
+                row.append("n/a" if times is None else f"{times:.3g}")
+    for part in _parts(heads, rows):
+        show_table(*part)
+    print("x: times as fast as the slowest")
+    for system in systems:
+        if system.state == "failed":
+            print(f"{system.name} failed: {system.message}")
+    _show_differences(compared)
+    for name, file in (("numbers", COMPARE_FILE), ("table", COMPARE_TABLE), ("report", COMPARE_REPORT)):
+        print(f"{name + ':':<13}{compared.folder / file}")
+
+
+def _parts(heads: list[str], rows: list[list[str]], most: int = 8) -> list[tuple[list[str], list[list[str]]]]:
+    """The table in parts that fit a terminal, each with the names at its left."""
+    starts = range(1, len(heads), most)
+    return [
+        ([heads[0], *heads[start : start + most]], [[row[0], *row[start : start + most]] for row in rows])
+        for start in starts
+    ]
+
+
+def _cell(system: "ComparedSystem", key: str, show: Callable[[float], str]) -> str:
+    mean, deviation = system.mean(key), system.deviation(key)
+    if mean is None:
+        return "n/a"
+    return show(mean) + (f" ± {show(deviation)}" if deviation else "")
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.3f}"
+
+
+def _show_differences(compared: "Compared") -> None:
+    for each in compared.comparisons:
+        found, (a, b) = each.overall[0], each.models
+        verdict = found.verdict.replace("A is", f"{a} is").replace("B is", f"{b} is")
+        print(f"AP of {a} less {b}: {found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}): {verdict}")

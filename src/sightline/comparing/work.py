@@ -1,0 +1,141 @@
+"""What is done for one run of a comparison: the system is trained if it has to be, and judged; its folder tells all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from sightline.comparing.entrants import Entrant
+from sightline.comparing.plan import Plan, Run
+from sightline.config import merged, to_dict
+from sightline.contract import NeuralSystem, System
+from sightline.errors import ConfigError, SightlineError
+from sightline.judging import REPORT_FILE, judge, write_judgement
+from sightline.model_file import read_header
+from sightline.training.checkpoints import has_checkpoint
+from sightline.training.continuation import is_finished
+from sightline.training.options import TrainOptions
+from sightline.training.progress import Progress
+from sightline.workflow import SplitData, image_size_settings, open_splits, resized, train
+from sightline.zoo import configure, create, load, model_path
+
+
+def is_done(folder: Path, run: Run) -> bool:
+    """Whether a run's folder holds all that a table needs."""
+    own = folder / run.folder
+    return is_finished(own) if run.entrant.way == "train" else (own / REPORT_FILE).is_file()
+
+
+def require_settings(plan: Plan) -> None:
+    """Look at the settings of every row before anything is trained.
+
+    Raises:
+        ConfigError: an unknown setting, a value that does not fit, or an image size for a system whose size is fixed.
+        ModelFileError: a model that is there cannot be read.
+    """
+    rows = {entrant.name: entrant for entrant in plan.entrants}
+    for entrant in plan.entrants:
+        with _naming(entrant):
+            if entrant.way == "train":
+                settings_of(entrant, plan.image_size)
+            elif entrant.way == "trained":
+                base = rows[entrant.model]
+                configure(base.model, merged(dict(base.settings), dict(entrant.settings)))
+            else:
+                path = model_path(entrant.model)
+                configure(read_header(path).system, entrant.settings, path)
+
+
+@contextmanager
+def _naming(entrant: Entrant) -> Iterator[None]:
+    """Say of which row a setting is wrong."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(error.what, place=entrant.name, cause=error.cause, cure=error.cure) from error
+
+
+def settings_of(entrant: Entrant, image_size: int | None) -> dict[str, Any]:
+    """All that a system that is trained has otherwise than its model's default."""
+    settings = dict(entrant.settings)
+    config = configure(entrant.model, settings)
+    wanted = {} if image_size is None else image_size_settings(config, image_size)
+    twice = next((name for name in wanted if name in settings), None)
+    if twice is not None:
+        raise ConfigError(f"--imgsz and --set {twice}=... both give {twice}", cure="keep one of the two")
+    return {**settings, **wanted}
+
+
+def work(plan: Plan, run: Run, folder: Path, progress: Progress) -> bool:
+    """Bring one run to its end.
+
+    Args:
+        plan: of the comparison.
+        run: one of its runs.
+        folder: of the comparison.
+        progress: what a person sees.
+
+    Returns:
+        Whether it is done; if not, the person asked for an end, and it can be resumed.
+
+    Raises:
+        SightlineError: whatever goes wrong.
+    """
+    progress.working(f"opening {plan.data}")
+    if run.entrant.way == "train":
+        return _train(plan, run, folder, progress)
+    system, path = _model(plan, run, folder)
+    data = open_splits(plan.data, plan.splits, classes=system.classes, on_bad_image=plan.on_bad_image)
+    _judge(system, path, data, folder / run.folder, run, plan.options, progress)
+    return True
+
+
+def _train(plan: Plan, run: Run, folder: Path, progress: Progress) -> bool:
+    own, seed = folder / run.folder, cast(int, run.seed)
+    data = open_splits(plan.data, plan.splits, on_bad_image=plan.on_bad_image)
+    progress.working(f"building {run.entrant.model}")
+    system = create(
+        run.entrant.model,
+        classes=data.classes,
+        settings=settings_of(run.entrant, plan.image_size),
+        backbone_weights=plan.backbone_weights,
+        seed=seed,
+    )
+    options = {**vars(plan.options), "seed": seed, "resume": has_checkpoint(own / "last"), "from_previous": False}
+    return train(system, data, out=own, options=TrainOptions(**options), progress=progress).result.finished
+
+
+def _model(plan: Plan, run: Run, folder: Path) -> tuple[NeuralSystem[Any, Any], Path]:
+    """A model that is there, with what the row changes of it, and its file."""
+    entrant = run.entrant
+    place = folder / plan.folder_of(entrant.model, cast(int, run.seed)) if entrant.way == "trained" else entrant.model
+    path = model_path(place)
+    if entrant.settings:
+        header = read_header(path)
+        system = create(header.system, classes=header.classes, settings=entrant.settings, weights=path)
+    else:
+        system = load(path)
+    if not isinstance(system, NeuralSystem):
+        raise SightlineError(f"{system.name} is no neural system", place=path)
+    system.temperature = read_header(path).temperature
+    # What is trained here has its size already.
+    system = resized(system, plan.image_size if entrant.way == "given" else None)
+    return cast(NeuralSystem[Any, Any], system), path
+
+
+def _judge(
+    system: System[Any], path: Path, data: SplitData, own: Path, run: Run, options: TrainOptions, progress: Progress
+) -> None:
+    split = data.test.split
+
+    def tell(done: int, total: int) -> None:
+        progress.working(f"predicting the {split} split", done, total)
+
+    judgement = judge(system, data.test, device=options.device, progress=tell)
+    header = read_header(path)
+    config = {"model": str(path), "system": header.system, "stage": header.stage}
+    changed = {"changed": dict(run.entrant.settings)} if run.entrant.settings else {}
+    neural = {"config": to_dict(system.config)} if isinstance(system, NeuralSystem) else {}
+    progress.working("drawing pictures and writing the report")
+    own.mkdir(parents=True, exist_ok=True)
+    write_judgement(own, judgement, title=f"{run.folder} on {data.test.name}", config={**config, **changed, **neural})

@@ -1,0 +1,233 @@
+"""What a comparison of systems has to tell: rows, their numbers, and which numbers stand in a table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from sightline.evaluation.evaluation import Evaluation
+
+State = Literal["finished", "failed", "waiting"]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedRun:
+    """What one run of a system gave.
+
+    Args:
+        seed: of its training; None for a model that was only judged.
+        folder: name of its folder.
+        report: path of its own report from the page.
+        numbers: by key of :data:`COLUMNS` and a few more; None where one is not defined or not measured.
+        classes: AP by class; None where it is not defined.
+        history: one row a validation; empty without training.
+    """
+
+    seed: int | None
+    folder: str
+    report: str
+    numbers: Mapping[str, float | None]
+    classes: Mapping[str, float | None]
+    history: Sequence[Mapping[str, float | str]] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedSystem:
+    """One row.
+
+    Args:
+        name: of the row.
+        model: name in the catalogue, path of a model, or the row whose weights it has.
+        way: ``train``, ``given`` or ``trained``.
+        settings: that differ from the model's own.
+        base: the row that it differs from by a setting, or None.
+        state: whether all of its runs are done.
+        message: why it failed.
+        runs: those that are done.
+        evaluation: of the first of them.
+    """
+
+    name: str
+    model: str
+    way: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    base: str | None = None
+    state: State = "finished"
+    message: str = ""
+    runs: tuple[ComparedRun, ...] = ()
+    evaluation: Evaluation | None = None
+
+    def mean(self, key: str) -> float | None:
+        """A number over the runs that have it; None where none has."""
+        values = self._values(key)
+        return fmean(values) if values else None
+
+    def deviation(self, key: str) -> float | None:
+        """Its sample standard deviation (n - 1); None for fewer than two runs."""
+        values = self._values(key)
+        return stdev(values) if len(values) > 1 else None
+
+    def class_mean(self, name: str) -> float | None:
+        """AP of a class, over the runs where it is defined."""
+        values = [value for run in self.runs if (value := run.classes.get(name)) is not None]
+        return fmean(values) if values else None
+
+    def _values(self, key: str) -> list[float]:
+        return [value for run in self.runs if (value := run.numbers.get(key)) is not None]
+
+
+@dataclass(frozen=True)
+class LectureRow:
+    """One's own ratios beside reported ones: times as fast as the slowest.
+
+    Args:
+        system: name of one's own row.
+        reported_name: of the system that is reported.
+        train: own ratio of training time, the reported one, and the reported hours.
+        test: the same of a prediction with its proposals, in seconds.
+        given: the same of a prediction with proposals given.
+        mean_ap: own average precision by VOC 2007's protocol, and the reported one, in 0..1.
+    """
+
+    system: str
+    reported_name: str
+    train: tuple[float | None, float | None, float | None]
+    test: tuple[float | None, float | None, float | None]
+    given: tuple[float | None, float | None, float | None]
+    mean_ap: tuple[float | None, float]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of numbers.
+
+    Args:
+        key: of the numbers.
+        title: above it.
+        show: a value as people read it.
+        meaning: one sentence.
+        ratio: whether a column tells beside it how many times as fast as the slowest a row is.
+    """
+
+    key: str
+    title: str
+    show: Callable[[float], str]
+    meaning: str
+    ratio: bool = False
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours with three digits."""
+    for limit, unit in ((7200.0, "h"), (120.0, "min")):
+        if seconds >= limit:
+            return f"{seconds / (3600.0 if unit == 'h' else 60.0):.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def milliseconds(value: float) -> str:
+    """Milliseconds, or seconds where there are many."""
+    return f"{value / 1e3:.3g} s" if value >= 1000 else f"{value:.3g} ms"
+
+
+def quantity(value: float) -> str:
+    """A large number with three digits and a unit: 41.3 M."""
+    for limit, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _bytes(value: float) -> str:
+    return "0" if value == 0 else f"{quantity(value)}B"
+
+
+def _megabytes(value: float) -> str:
+    return f"{quantity(value * 1e6)}B"
+
+
+QUALITY_AND_TIME = (
+    Column("AP", "AP", _share, "COCO's mean average precision at IoU 0.50 to 0.95"),
+    Column("AP50", "AP50", _share, "COCO's average precision at IoU 0.50"),
+    Column("VOC07_AP50", "VOC07", _share, "VOC2007's average precision at IoU 0.50, 11 points, which lectures report"),
+    Column(
+        "train_seconds",
+        "training",
+        duration,
+        "wall time of the run, validation and saving included, proposals before the first step not",
+        ratio=True,
+    ),
+    Column(
+        "proposal_seconds",
+        "its proposals",
+        duration,
+        "the time of one image's proposals times the training and validation images; they are made once and kept on "
+        "the disk for all systems",
+    ),
+    Column("milliseconds", "an image", milliseconds, "one prediction of one image, proposals included", ratio=True),
+    Column("proposal_milliseconds", "proposals", milliseconds, "what the proposals of this image take of it"),
+    Column(
+        "given_milliseconds",
+        "with proposals given",
+        milliseconds,
+        "one prediction with its proposals given; regions that the network finds itself are part of it",
+        ratio=True,
+    ),
+)
+"""How good and how fast: the first table."""
+
+SIZE = (
+    Column("feature_bytes", "features", _bytes, "files of features that the run keeps on the disk"),
+    Column("parameters", "parameters", quantity, "of the network"),
+    Column("flops", "FLOPs", quantity, "of one forward as it was run, regions included; a multiply-add is 2"),
+    Column(
+        "train_memory",
+        "memory, training",
+        _megabytes,
+        "peak of the training process, Python and its libraries included (on CUDA: of what PyTorch allocated), since "
+        "its last start",
+    ),
+    Column("predict_memory", "memory, prediction", _megabytes, "peak of one prediction beside the weights"),
+)
+"""What it takes: the second table."""
+
+COLUMNS = QUALITY_AND_TIME + SIZE
+"""All numbers, in order."""
+
+
+def shown_columns(systems: Sequence[ComparedSystem], columns: Sequence[Column]) -> list[Column]:
+    """Those that say something: without a proposer the time with proposals given does not."""
+    proposed = any(system.mean("proposal_milliseconds") is not None for system in systems)
+    return [
+        column
+        for column in columns
+        if (proposed or column.key != "given_milliseconds")
+        and any(system.mean(column.key) is not None for system in systems)
+    ]
+
+
+def times_as_fast(times: Sequence[float | None]) -> list[float | None]:
+    """How many times as fast as the slowest each is; None where there is no time."""
+    known = [time for time in times if time is not None]
+    return [None if not time else max(known) / time for time in times]
+
+
+def ratios(systems: Sequence[ComparedSystem], key: str) -> list[float | None]:
+    """How many times as fast as the slowest each row is."""
+    return times_as_fast([system.mean(key) for system in systems])
+
+
+def base_of(systems: Sequence[ComparedSystem], system: ComparedSystem) -> ComparedSystem | None:
+    """The row that a row is compared with: the one that it is based on, or else the first; None for the first."""
+    name = systems[0].name if system.base is None else system.base
+    return None if name == system.name else next((other for other in systems if other.name == name), None)
+
+
+def delta(systems: Sequence[ComparedSystem], system: ComparedSystem, key: str) -> float | None:
+    """By how much a number is greater than that of the row that it is compared with."""
+    base, own = base_of(systems, system), system.mean(key)
+    other = None if base is None else base.mean(key)
+    return None if own is None or other is None else own - other

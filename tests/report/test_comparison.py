@@ -1,0 +1,117 @@
+"""Numbers of a comparison from fabricated runs: spreads, ratios, differences, the lectures' own table."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from report_fabricated import Images, judged
+
+from sightline.comparing.lectures import lecture_rows
+from sightline.comparing.table import as_csv, document_of
+from sightline.evaluation.bootstrap import compare, compare_pairs
+from sightline.report.comparison import ComparisonReport, render_comparison
+from sightline.report.comparison_data import ComparedRun, ComparedSystem, duration, milliseconds, quantity, ratios
+from sightline.report.comparison_pictures import same_images
+
+
+def system(name: str, *values: dict[str, float | None], base: str | None = None, **more: object) -> ComparedSystem:
+    runs = tuple(
+        ComparedRun(seed, f"{name}-seed{seed}", f"{name}-seed{seed}/report.html", numbers, {"a<b": 0.25})
+        for seed, numbers in enumerate(values)
+    )
+    return ComparedSystem(name, str(more.pop("model", name)), "train", base=base, runs=runs, **more)
+
+
+def test_numbers_are_means_and_sample_deviations_of_the_runs_that_have_them() -> None:
+    row = system("a", {"AP": 0.1, "flops": None}, {"AP": 0.4, "flops": 7.0}, {"AP": None})
+    assert row.mean("AP") == pytest.approx(0.25) and row.deviation("AP") == pytest.approx(np.std([0.1, 0.4], ddof=1))
+    assert row.mean("flops") == 7.0 and row.deviation("flops") is None
+    assert row.mean("nothing") is None and row.class_mean("a<b") == 0.25
+
+
+def test_ratios_and_differences_in_table_and_json() -> None:
+    rows = [
+        system("slow", {"AP": 0.5, "milliseconds": 400.0, "AP50": 0.7}),
+        system("fast", {"AP": 0.6, "milliseconds": 10.0, "AP50": 0.7}),
+        system("faster", {"AP": 0.55, "milliseconds": 5.0}, base="fast"),
+        system("gone", state="failed", message="it went, wrong"),
+    ]
+    assert ratios(rows, "milliseconds") == [1.0, 40.0, 80.0, None]
+    document = document_of(rows, (), (), place="here", settings={"x": 1})
+    assert json.loads(json.dumps(document)) == document
+    assert [row["delta"]["AP"] for row in document["systems"]] == [None, pytest.approx(0.1), pytest.approx(-0.05), None]
+    assert [row["compared_with"] for row in document["systems"]] == [None, "slow", "fast", "slow"]
+    assert [row["times_as_fast"]["milliseconds"] for row in document["systems"]] == [1.0, 40.0, 80.0, None]
+    assert document["systems"][3]["message"] == "it went, wrong" and not document["finished"]
+    lines = list(csv.DictReader(io.StringIO(as_csv(rows))))
+    assert [line["system"] for line in lines] == ["slow", "fast", "faster", "gone"]
+    assert float(lines[2]["milliseconds_times_as_fast"]) == 80.0 and lines[3]["AP"] == ""
+    assert lines[3]["message"] == "it went, wrong" and "AP_std" not in lines[0]
+
+
+def test_the_table_of_the_lectures_comes_out_of_its_own_numbers() -> None:
+    """84 h, 9.5 h: 8.8 times; 50, 2, 0.2 s: 25 and 250 times; 47, 0.32 s: 146 times."""
+    hours = 3600.0
+    ours = [
+        ("faster_rcnn", system("mine", {"milliseconds": 200.0, "given_milliseconds": 200.0, "VOC07_AP50": 0.669})),
+        ("rcnn", system("rcnn", {"train_seconds": 84 * hours, "milliseconds": 5e4, "given_milliseconds": 4.7e4})),
+        ("fast_rcnn", system("fast", {"train_seconds": 9.5 * hours, "milliseconds": 2e3, "given_milliseconds": 320.0})),
+        ("other", system("other", {"milliseconds": 1e9})),
+    ]
+    rcnn, fast, faster = lecture_rows(ours)
+    assert (rcnn.system, fast.system, faster.system) == ("rcnn", "fast", "mine")
+    assert rcnn.train[:2] == (1.0, 1.0) and fast.train[0] == fast.train[1] == pytest.approx(8.84, abs=0.01)
+    assert fast.test[0] == pytest.approx(25) == fast.test[1] and faster.test[:2] == pytest.approx((250, 250))
+    assert fast.given[0] == pytest.approx(146.9, abs=0.1) == fast.given[1]
+    assert faster.train == (None, None, None) and faster.mean_ap == (0.669, 0.669)
+    assert lecture_rows(ours[:1]) == () and lecture_rows([ours[0], ours[3]]) == ()
+
+
+def test_every_pair_is_compared_as_if_alone() -> None:
+    one = judged(Images(12), [2, 1, 0] * 4)
+    founds = [one.found, replace(one.found, scores=np.sort(one.found.scores)), one.found]
+    pairs = ((1, 0), (2, 0), (2, 1))
+    together = compare_pairs(one.truth, founds, pairs, one.classes.names, resamples=20, seed=4)
+    for (a, b), found in zip(pairs, together, strict=True):
+        alone = compare(one.truth, founds[a], founds[b], one.classes.names, resamples=20, seed=4)
+        for ours, theirs in zip((*found.overall, *found.per_class), (*alone.overall, *alone.per_class), strict=True):
+            assert repr(ours) == repr(theirs)
+    assert together[1].overall[0].difference == 0
+
+
+def test_page_tells_of_every_row_and_escapes_names() -> None:
+    images = Images(6)
+    evaluation = judged(images, [2, 1, 0] * 2)
+    history = [{"epoch": 1.0, "seconds": 60.0, "val/AP": 0.2}, {"epoch": 2.0, "seconds": 120.0, "val/AP": math.nan}]
+    numbers = {"AP": 0.5, "AP50": 0.7, "milliseconds": 50.0, "given_milliseconds": 20.0, "proposal_milliseconds": 30.0}
+    good = replace(system("go<od", {**numbers, "feature_bytes": 2.5e9}), evaluation=evaluation)
+    good = replace(good, runs=(replace(good.runs[0], history=history),))
+    bad = system("bad", state="failed", message="no <room>")
+    pictures = same_images([good, bad], images)
+    assert len(pictures) == 3 and [panel.title for panel in pictures[0].panels] == ["truth", "go<od"]
+    page = render_comparison(ComparisonReport("t<t", "here", [good, bad], (), (), pictures, {"data": "d"}))
+    assert "go&lt;od" in page and "go<od" not in page and "failed: no &lt;room&gt;" in page
+    assert "2.5 GB" in page and "with proposals given" in page and page.count("data:image/jpeg") == 6
+    assert "AP against the time of an image" in page and "AP of the validation split while training" in page
+
+
+def test_images_are_those_on_which_systems_disagree_most_and_others_at_random() -> None:
+    images = Images(8)
+    one = judged(images, [2] * 8)
+    found = one.found
+    kept = found.images != 5
+    columns = {name: getattr(found, name)[kept] for name in ("images", "labels", "boxes", "scores")}
+    two = replace(one, found=replace(found, **columns))
+    chosen = same_images([replace(system(n, {}), evaluation=e) for n, e in (("a", one), ("b", two))], images, count=2)
+    assert chosen[0].image_id == one.image_ids[5] and chosen[0].why == "the systems disagree"
+    assert len({each.image_id for each in chosen}) == len(chosen) == 3
+
+
+def test_how_numbers_are_read() -> None:
+    assert [duration(s) for s in (0.5, 90, 200, 8000)] == ["0.5 s", "90 s", "3.33 min", "2.22 h"]
+    assert milliseconds(999) == "999 ms" and milliseconds(47_000) == "47 s"
+    assert quantity(41_300_000) == "41.3 M" and quantity(12) == "12"
