@@ -108,6 +108,20 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             f"{_MASK_RCNN_PAPER}, section 5",
             foreign=f"{_KEYPOINT_RCNN}_weights:keypoint_rcnn_from",
         ),
+        "rcnn": Entry(
+            "sightline.detectors.rcnn:RCNN",
+            "sightline.detectors.rcnn:RCNNConfig",
+            "detection",
+            "every proposal warped and sent through the network, then an SVM and a box regression a class",
+            "Girshick, Donahue, Darrell, Malik: Rich feature hierarchies, 2014",
+        ),
+        "spp_net": Entry(
+            "sightline.detectors.spp_net:SPPNet",
+            "sightline.detectors.spp_net:SPPNetConfig",
+            "detection",
+            "proposals pooled by a spatial pyramid from the maps of one pass, then R-CNN's SVMs and regressions",
+            "He, Zhang, Ren, Sun: Spatial Pyramid Pooling in Deep Convolutional Networks, 2014",
+        ),
     }
 )
 

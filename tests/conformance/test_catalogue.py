@@ -45,6 +45,23 @@ SMALL: Mapping[str, Mapping[str, object]] = {
     },
     "mask_rcnn": {**PYRAMID, "mask_width": 16, "mask_depth": 1},
     "keypoint_rcnn": {**PYRAMID, "keypoint_width": 16, "keypoint_depth": 1, "keypoints": ["top", "middle", "left"]},
+    "rcnn": {
+        "backbone": "resnet18",
+        "short_side": 64,
+        "long_side": 128,
+        "crop_side": 48,
+        "proposals": 60,
+        "region_samples": 16,
+    },
+    "spp_net": {
+        "backbone": "resnet18",
+        "short_side": 128,
+        "long_side": 256,
+        "stride": 8,
+        "levels": [4, 2, 1],
+        "head_width": 64,
+        "proposals": 60,
+    },
 }
 """Each system as small as it can be; its settings beside these are those of the catalogue."""
 
