@@ -70,6 +70,3 @@ def test_nothing_proposed_has_no_repeatability():
     assert math.isnan(found.mean)
     document = found.to_dict()
     assert document["mean"] is None and set(document["by_kind"]) == set(KINDS)
-    calls = []
-    repeatability(Blobs(), images(), 10, perturbations=(), progress=lambda: calls.append(1))
-    assert len(calls) == 3

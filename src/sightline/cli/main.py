@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli import compare, data, demo, evaluate, models, predict, train
+from sightline.cli import compare, data, demo, evaluate, models, predict, proposals, train
 from sightline.errors import HelperEndedError, SightlineError
 from sightline.version import __version__
 
@@ -49,6 +49,7 @@ app.command("train")(train.train_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("compare")(compare.compare_command)
 app.command("predict")(predict.predict_command)
+app.command("proposals")(proposals.proposals_command)
 app.command("models")(models.models_command)
 app.command("demo")(demo.demo_command)
 app.add_typer(data.app, name="data")

@@ -12,6 +12,7 @@ _DATA_HELP = (
     "class), or a name from `sightline data download --list`."
 )
 Data = Annotated[str, typer.Option("--data", metavar="DATA", help=_DATA_HELP, show_default=False)]
+OptionalData = Annotated[str | None, typer.Option("--data", metavar="DATA", help=_DATA_HELP, show_default=False)]
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP, show_default=False)]
 Splits = Annotated[
     list[str] | None, typer.Option("--split", metavar="NAME", help="Only this split; may be repeated. Default: all.")

@@ -19,6 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from sightline.classes import Classes
+from sightline.evaluation.coco import none_if_nan
 from sightline.evaluation.columns import Bools, Floats, Ints
 from sightline.evaluation.sizes import SIZES, size_of
 from sightline.geometry.iou import pairwise_iou
@@ -102,8 +103,8 @@ class ProposalRecall:
             "proposals_per_image": made,
             "recall_50": at_50,
             "recall_70": at_70,
-            "AR": none_if_undefined(self.average_recall(count)),
-            "AR_at_coco_thresholds": none_if_undefined(self.coco_average_recall(count)),
+            "AR": none_if_nan(self.average_recall(count)),
+            "AR_at_coco_thresholds": none_if_nan(self.coco_average_recall(count)),
         }
 
     def _row(self, count: int | None) -> Floats:
@@ -196,19 +197,14 @@ def average_recall(overlaps: Floats) -> float:
     return _mean(2 * np.maximum(overlaps - 0.5, 0.0))
 
 
-def none_if_undefined(value: float) -> float | None:
-    """A number as JSON has it: None in place of NaN."""
-    return None if np.isnan(value) else float(value)
-
-
 def _facts(part: ProposalRecall) -> dict[str, Any]:
     at_50, at_70 = _plain(part.recall((0.5, 0.7)))
-    average = none_if_undefined(part.average_recall())
+    average = none_if_nan(part.average_recall())
     return {"objects": len(part.labels), "recall_50": at_50, "recall_70": at_70, "AR": average}
 
 
 def _plain(values: Floats) -> list[float | None]:
-    return [none_if_undefined(value) for value in values.tolist()]
+    return [none_if_nan(value) for value in values.tolist()]
 
 
 def _mean(values: Floats) -> float:

@@ -5,7 +5,7 @@ proposals?", PAMI 2016 (table 1); stars there are numbers here.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from sightline.classes import Classes
 from sightline.contract import NeuralSystem
 from sightline.errors import ConfigError
-from sightline.evaluation.evaluate import LabelledImages, evaluate
+from sightline.evaluation.evaluate import LabelledImages, Progress, evaluate
 from sightline.evaluation.evaluation import Evaluation
 from sightline.evaluation.perturbations import PERTURBATIONS
 from sightline.evaluation.proposal_recall import ProposalRecall, counts_up_to, proposal_recall
@@ -24,9 +24,6 @@ from sightline.structures import Detections
 
 LOOKS = 2 + len(PERTURBATIONS)
 """How often a proposer looks at an image, or a part or change of it, for its repeatability."""
-
-Tell = Callable[[str, int, int], None]
-"""Called with what is done, images done and images in all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +71,7 @@ class ProposerResult:
 
 
 def judge_proposer(
-    name: str, proposer: Proposer, data: LabelledImages, count: int, *, repeats: bool = False, tell: Tell
+    name: str, proposer: Proposer, data: LabelledImages, count: int, progress: Progress | None = None
 ) -> ProposerResult:
     """What a proposer does on a split. One look at the first image, which may compile something, is not timed.
 
@@ -83,8 +80,7 @@ def judge_proposer(
         proposer: gives proposals anew; of one that keeps them the times would mean nothing.
         data: at least one image.
         count: proposals asked for an image.
-        repeats: whether to measure repeatability, which takes :data:`LOOKS` times as long.
-        tell: called after each image.
+        progress: called with images done and images in all.
 
     Raises:
         DataError: an image that cannot be read.
@@ -98,30 +94,44 @@ def judge_proposer(
         proposals.append(proposer.propose(sample.image, count))
         seconds += time.perf_counter() - start
         targets.append(sample.target)
-        tell(f"{name}: proposing", index + 1, len(data))
+        if progress is not None:
+            progress(index + 1, len(data))
     recall = proposal_recall(targets, [each.boxes for each in proposals], counts_up_to(count))
-    repeated = None
-    if repeats:
-        repeated = repeatability(proposer, _images(data, f"{name}: changing images", tell), count)
-    return ProposerResult(name, proposer, count, tuple(proposals), seconds / max(1, len(data)), recall, repeated)
+    return ProposerResult(name, proposer, count, tuple(proposals), seconds / max(1, len(data)), recall)
 
 
-def with_proposer(system: NeuralSystem[Any, Detections], proposer: Proposer, count: int) -> None:
-    """Put a proposer before a detector of given regions, in place.
+def repeatability_on(
+    proposer: Proposer, data: LabelledImages, count: int, progress: Progress | None = None
+) -> Repeatability:
+    """Whether a proposer finds the same boxes again on changed images; it looks :data:`LOOKS` times at each.
+
+    Args:
+        proposer: gives proposals anew.
+        data: the images.
+        count: proposals asked for an image.
+        progress: called with images done and images in all.
 
     Raises:
-        ConfigError: a detector that finds its regions itself.
+        DataError: an image that cannot be read.
     """
+    return repeatability(proposer, _images(data, progress), count)
+
+
+def require_given_regions(system: NeuralSystem[Any, Detections]) -> None:
+    """Raise ``ConfigError`` on a detector that finds its regions itself."""
     if system.proposer is None:
         raise ConfigError(
             f"a {system.name} finds its regions itself and takes no proposals of others",
             cure="give --detector a model that was trained on proposals, such as fast_rcnn",
         )
-    system.proposer, system.proposal_count = proposer, count
 
 
 def detection_with(
-    system: NeuralSystem[Any, Detections], proposer: Proposer, data: LabelledImages, count: int, tell: Tell
+    system: NeuralSystem[Any, Detections],
+    proposer: Proposer,
+    data: LabelledImages,
+    count: int,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """How well one detector finds objects on the proposals of another proposer than it learned with.
 
@@ -130,17 +140,18 @@ def detection_with(
         proposer: what it is to look at.
         data: images labelled with its classes.
         count: proposals asked for an image.
-        tell: called after each image.
+        progress: called with images done and images in all.
 
     Raises:
         ConfigError: a detector that finds its regions itself, or of other classes.
     """
-    with_proposer(system, proposer, count)
-    what = f"{system.name} on {proposer.name}"
-    return evaluate(system, data, batch_size=1, progress=lambda done, total: tell(what, done, total))
+    require_given_regions(system)
+    system.proposer, system.proposal_count = proposer, count
+    return evaluate(system, data, batch_size=1, progress=progress)
 
 
-def _images(data: LabelledImages, what: str, tell: Tell) -> Iterator[Tensor]:
+def _images(data: LabelledImages, progress: Progress | None) -> Iterator[Tensor]:
     for index in range(len(data)):
         yield data[index].image
-        tell(what, index + 1, len(data))
+        if progress is not None:
+            progress(index + 1, len(data))

@@ -13,7 +13,7 @@ all sizes share the groups. Groups without boxes take no part in the mean.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sightline.evaluation.coco import none_if_nan
 from sightline.evaluation.columns import Floats, Ints
 from sightline.evaluation.perturbations import PERTURBATIONS, Perturbation
-from sightline.evaluation.proposal_recall import matched_overlaps, none_if_undefined
+from sightline.evaluation.proposal_recall import matched_overlaps
 from sightline.geometry.iou import pairwise_iou
 from sightline.proposals.proposer import Proposer
 from sightline.structures import Size
@@ -93,17 +94,17 @@ class Repeatability:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "mean": none_if_undefined(self.mean),
+            "mean": none_if_nan(self.mean),
             "images": self.images,
             "count": self.count,
-            "by_kind": {kind: none_if_undefined(value) for kind, value in self.by_kind().items()},
+            "by_kind": {kind: none_if_nan(value) for kind, value in self.by_kind().items()},
             "changes": [
                 {
                     "kind": change.perturbation.kind,
                     "unit": change.perturbation.unit,
                     "level": change.perturbation.level,
-                    "repeatability": none_if_undefined(change.repeatability),
-                    "by_size": [none_if_undefined(value) for value in change.by_group().tolist()],
+                    "repeatability": none_if_nan(change.repeatability),
+                    "by_size": [none_if_nan(value) for value in change.by_group().tolist()],
                 }
                 for change in self.changes
             ],
@@ -116,7 +117,6 @@ def repeatability(
     count: int,
     *,
     perturbations: Sequence[Perturbation] = PERTURBATIONS,
-    progress: Callable[[], None] | None = None,
 ) -> Repeatability:
     """How well a proposer repeats itself on some images.
 
@@ -125,7 +125,6 @@ def repeatability(
         images: (3, H, W) uint8, of any sizes.
         count: proposals asked for an image.
         perturbations: the changes.
-        progress: called after each image.
     """
     overlaps: list[list[Floats]] = [[np.zeros(0)] for _ in perturbations]
     groups: list[list[Ints]] = [[np.zeros(0, np.int64)] for _ in perturbations]
@@ -144,8 +143,6 @@ def repeatability(
             overlaps[place].append(matched_overlaps(pairs))
             groups[place].append(size_groups(before, _size(reference)))
         looked += 1
-        if progress is not None:
-            progress()
     changes = zip(perturbations, overlaps, groups, strict=True)
     made = (Repeated(change, np.concatenate(own), np.concatenate(kinds)) for change, own, kinds in changes)
     return Repeatability(tuple(made), looked, count)

@@ -1,0 +1,103 @@
+"""Proposals on pictures: the best one for each object, coloured by its IoU, beside the first ones of an image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sightline.geometry.iou import pairwise_iou
+from sightline.proposals.proposer import ImageProposals
+from sightline.report.data_pictures import scaled
+from sightline.report.draw import PALETTE, Colour, draw, encode, side_by_side
+from sightline.structures import Sample
+
+LARGEST_SIDE = 440
+"""Pixels of the longer side of each part of a picture of a report."""
+
+BANDS: tuple[tuple[float, str, Colour], ...] = (
+    (0.7, "IoU of 0.7 or more", PALETTE[2]),
+    (0.5, "0.5 to 0.7", PALETTE[4]),
+    (0.0, "under 0.5: missed", PALETTE[5]),
+)
+"""Least IoU of a band, its name and its colour, best first."""
+
+_TRUTH: Colour = (255, 255, 255)
+_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class ProposalPicture:
+    """One picture of a report.
+
+    Args:
+        image_id: of the image.
+        jpeg: the picture.
+        caption: what is on it.
+    """
+
+    image_id: int
+    jpeg: bytes
+    caption: str
+
+
+def proposal_picture(sample: Sample, proposals: ImageProposals, first: int = 30) -> ProposalPicture:
+    """An image with the best proposal of each object at the left and the first proposals at the right.
+
+    Args:
+        sample: with its truth.
+        proposals: of the image.
+        first: how many of them are shown at the right.
+    """
+    image = scaled(sample.image, LARGEST_SIDE)
+    height, width = sample.target.size
+    factor = torch.tensor([image.shape[2] / width, image.shape[1] / height] * 2)
+    objects = sample.target.boxes[~sample.target.ignore]
+    left, overlaps = _best(image, objects, proposals.boxes, factor)
+    right = draw_first(image, proposals, first, factor)
+    found = sum(overlap >= 0.5 for overlap in overlaps)
+    shown = min(first, len(proposals))
+    kind = "best" if proposals.scores is not None else "first"
+    titles = [f"best for each object: {found} of {len(overlaps)}", f"{kind} {shown} of {len(proposals)}"]
+    jpeg = encode(side_by_side([left, right], titles), "JPEG", _QUALITY)
+    mean = f", mean IoU {sum(overlaps) / len(overlaps):.2f}" if overlaps else ""
+    caption = f"image {sample.image_id}: {found} of {len(overlaps)} objects at IoU 0.5{mean}"
+    return ProposalPicture(sample.image_id, jpeg, caption)
+
+
+def draw_first(image: Tensor, proposals: ImageProposals, first: int, factor: Tensor | None = None) -> Tensor:
+    """A copy of an image with its first proposals; of those with scores the best has the label of its score.
+
+    Args:
+        image: (3, H, W) uint8.
+        proposals: best first where there are scores.
+        first: how many are drawn.
+        factor: (4,) from pixels of the proposals to those of the image; default 1.
+    """
+    boxes = proposals.boxes[:first] if factor is None else proposals.boxes[:first] * factor
+    count = len(boxes)
+    colours = [PALETTE[index % len(PALETTE)] for index in range(count)]
+    return draw(image, boxes, [""] * count, colours=colours)
+
+
+def _best(image: Tensor, objects: Tensor, boxes: Tensor, factor: Tensor) -> tuple[Tensor, list[float]]:
+    """The image with each object in white and the proposal nearest to it, and the IoU of these."""
+    if not len(objects) or not len(boxes):
+        drawn = draw(image, objects * factor, [""] * len(objects), colours=[_TRUTH] * len(objects))
+        return drawn, [0.0] * len(objects)
+    overlaps, nearest = pairwise_iou(objects, boxes).max(dim=1)
+    values: list[float] = overlaps.tolist()
+    names = [f"{value:.2f}" for value in values] + [""] * len(values)
+    colours = [_band(value) for value in values] + [_TRUTH] * len(values)
+    dashed = [False] * len(values) + [True] * len(values)
+    shown = torch.cat([boxes[nearest], objects]) * factor
+    return draw(image, shown, names, colours=colours, dashed=dashed), values
+
+
+def _band(overlap: float) -> Colour:
+    return next(colour for least, _, colour in BANDS if overlap >= least)
+
+
+def spread(count: int, most: int) -> Sequence[int]:
+    """At most ``most`` places among 0..count-1, evenly spread."""
+    return [index * count // most for index in range(most)] if count > most else range(count)

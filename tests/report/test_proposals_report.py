@@ -1,0 +1,102 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sightline.evaluation.perturbations import PERTURBATIONS
+from sightline.evaluation.proposal_recall import proposal_recall
+from sightline.evaluation.proposers import ProposerResult
+from sightline.evaluation.repeatability import Repeatability, Repeated
+from sightline.proposals.proposer import ImageProposals, Proposer
+from sightline.report.proposal_pictures import BANDS, draw_first, proposal_picture, spread
+from sightline.report.proposals import COLUMNS, ProposalsReport, render, table_row
+from sightline.structures import Classes, Sample, Target
+
+
+@dataclass(frozen=True)
+class Nobody(Proposer):
+    name: ClassVar[str] = "nobody"
+    scored: ClassVar[bool] = True
+    controllable: ClassVar[bool] = False
+
+    def propose(self, image: Tensor, count: int) -> ImageProposals:
+        raise NotImplementedError
+
+
+CLASSES = Classes(("cat & dog", "never"))
+TRUTH = Target(torch.tensor([[10.0, 10, 50, 50], [60, 20, 90, 80]]), torch.zeros(2, dtype=torch.int64), (100, 100))
+
+
+def result(name: str, boxes: list[list[float]], count: int = 10, repeats: float | None = None) -> ProposerResult:
+    rows = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    recall = proposal_recall([TRUTH], [rows], (1, count))
+    found = None
+    if repeats is not None:
+        groups = np.array([2, 5])
+        changes = tuple(Repeated(change, np.full(2, repeats), groups) for change in PERTURBATIONS)
+        found = Repeatability(changes, 1, count)
+    return ProposerResult(name, Nobody(), count, (ImageProposals(rows),), 0.25, recall, found)
+
+
+def test_the_table_has_the_numbers_of_each_method():
+    good = result("good", [[10, 10, 50, 50], [60, 20, 90, 80]], repeats=0.5)
+    texts = dict(zip(COLUMNS[1:], (text for _, text in table_row(good)), strict=True))
+    assert (texts["segments"], texts["scores"], texts["any count"]) == ("no", "yes", "no")
+    assert (texts["s/image"], texts["proposals"], texts["repeats"]) == ("0.250", "2", "0.500")
+    assert (texts["R@0.5"], texts["R@0.7"], texts["AR"], texts["AR .5:.95"]) == ("1.000",) * 4
+    assert texts["AP"] == "n/a"
+    assert dict(zip(COLUMNS[1:], (text for _, text in table_row(result("bad", []))), strict=True))["AR"] == "0.000"
+
+
+def test_the_page_shows_what_was_measured_and_no_more():
+    results = [result("good <one>", [[10, 10, 50, 50]], repeats=0.5), result("bad", [], count=300)]
+    sample = Sample(torch.zeros(3, 100, 100, dtype=torch.uint8), TRUTH, 7)
+    pictures = {each.name: [proposal_picture(sample, each.proposals[0])] for each in results}
+    page = render(ProposalsReport("t", "1 image", results, CLASSES, pictures, {"a": 1}, "fast_rcnn"))
+    assert "good &lt;one&gt;" in page and "<one>" not in page
+    assert "cat &amp; dog" in page and "<td>never</td>" not in page
+    assert page.count("data:image/jpeg") == 2
+    for kind in ("scale", "JPEG", "rotation", "brightness", "blur", "salt and pepper"):
+        assert f"Repeatability over {kind}" in page
+    assert "Recall over IoU of each proposer at 100" not in page, "no method was judged at 100"
+    alone = render(ProposalsReport("t", "1 image", [result("bad", [])], CLASSES))
+    assert "Repeatability" not in alone.split("<h2>Recall")[1] and "<h2>Pictures" not in alone
+
+
+def test_a_picture_says_what_is_found():
+    sample = Sample(torch.zeros(3, 100, 100, dtype=torch.uint8), TRUTH, 7)
+    proposals = ImageProposals(torch.tensor([[10.0, 10, 50, 50], [60, 20, 90, 44]]), torch.tensor([0.9, 0.1]))
+    picture = proposal_picture(sample, proposals)
+    assert picture.caption == "image 7: 1 of 2 objects at IoU 0.5, mean IoU 0.70"
+    nothing = proposal_picture(sample, ImageProposals(torch.zeros(0, 4)))
+    assert nothing.caption == "image 7: 0 of 2 objects at IoU 0.5, mean IoU 0.00"
+    empty = Sample(sample.image, Target.empty((100, 100)), 8)
+    assert proposal_picture(empty, proposals).caption == "image 8: 0 of 0 objects at IoU 0.5"
+
+
+def test_the_colour_of_the_best_box_is_that_of_its_band():
+    sample = Sample(torch.zeros(3, 100, 100, dtype=torch.uint8), TRUTH.select(torch.tensor([0])), 7)
+    for box, band in (([10, 10, 50, 50], 0), ([10, 10, 50, 34], 1), ([10, 10, 50, 20], 2)):
+        drawn = draw_best(sample, box)
+        colour = torch.tensor(BANDS[band][2], dtype=torch.uint8)
+        assert drawn[:, 10, 30].tolist() == colour.tolist()
+
+
+def draw_best(sample: Sample, box: list[float]) -> Tensor:
+    from sightline.report.proposal_pictures import _best
+
+    return _best(sample.image, sample.target.boxes, torch.tensor([box]).float(), torch.ones(4))[0]
+
+
+def test_only_the_first_are_drawn():
+    proposals = ImageProposals(torch.tensor([[10.0, 10, 50, 50], [60, 20, 90, 80]]))
+    image = torch.zeros(3, 100, 100, dtype=torch.uint8)
+    assert draw_first(image, proposals, 2)[:, 20, 75].any() and not draw_first(image, proposals, 1)[:, 20, 75].any()
+
+
+@pytest.mark.parametrize(("count", "most", "places"), [(0, 3, []), (2, 3, [0, 1]), (10, 4, [0, 2, 5, 7])])
+def test_places_are_spread_evenly(count, most, places):
+    assert list(spread(count, most)) == places
