@@ -20,6 +20,12 @@ importlib.import_module("loopback_only")
 os.environ["PYTHONPATH"] = os.pathsep.join([_NO_NETWORK, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the tests keep for later is not kept among the user's things."""
+    os.environ["SIGHTLINE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder that holds datasets/ and weights/; tests that need it are skipped where there is none."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.errors import ConfigError
-from sightline.proposals.proposer import Proposer
+from sightline.proposals.proposer import Proposer, as_pixels
 from sightline.structures import Classes, Detections, ImageBatch, LossTerm, Size, Target
 from sightline.transforms.pipeline import Transform
 from sightline.transforms.preparation import Preparation
@@ -291,12 +291,6 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         if precision != "fp32":
             raise ConfigError(f"{self.name} predicts in fp32 only", cure="leave the precision at fp32")
         return deepcopy(self).eval().requires_grad_(False)
-
-
-def as_pixels(image: Tensor) -> Tensor:
-    """An image as proposers see it: uint8 on the CPU."""
-    image = image.cpu()
-    return image if image.dtype == torch.uint8 else (image * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def calibrated(result: Result, temperature: float) -> Result:

@@ -133,6 +133,20 @@ def cache_root() -> Path:
     return (Path(shared) if shared else Path.home() / ".cache") / "sightline"
 
 
+CACHE_VARIABLE = "SIGHTLINE_CACHE"
+"""Environment variable: the folder for what can be made again at any time."""
+
+
+def cache_folder(kind: str) -> Path:
+    """Where one kind of what can be made again is kept: in ``$SIGHTLINE_CACHE``, else in :func:`cache_root`.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    own = os.environ.get(CACHE_VARIABLE)
+    return (Path(own) if own else cache_root()) / kind
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder that appears under its name only when all of it is written; a block that fails leaves nothing behind.

@@ -6,11 +6,12 @@ What ``sightline evaluate`` does, and ``sightline train`` at its end. Nothing he
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sightline.contract import NeuralSystem, System
+from sightline.contract import CombinedSystem, NeuralSystem, System
 from sightline.data.dataset import Dataset
 from sightline.errors import ConfigError
 from sightline.evaluation.bootstrap import Comparison
@@ -26,6 +27,7 @@ from sightline.evaluation.results import save_results
 from sightline.evaluation.truth import TruthOfSplit
 from sightline.files import write_atomically
 from sightline.model_file import Calibration
+from sightline.proposals.cache import cached
 from sightline.report.gallery import Picture, gallery
 from sightline.report.html import ReportData, write_report
 from sightline.structures import Sample
@@ -100,7 +102,7 @@ def judge(
         progress: called with images done and images in all.
     """
     fast = ready(system, device=device, precision=precision)
-    evaluation = evaluate(fast, data, batch_size=batch_size, workers=workers, progress=progress)
+    evaluation = evaluate(keeping_proposals(fast), data, batch_size=batch_size, workers=workers, progress=progress)
     return Judgement(evaluation, _cost(system, fast, data[0]), data)
 
 
@@ -128,7 +130,7 @@ def judge_trained(
     # A run that ended before has one already, and it is fitted to scores as the network gives them.
     best.temperature = 1.0
     fast = ready(best, device=device)
-    validated = evaluate(fast, val, progress=progress(val.split))
+    validated = evaluate(keeping_proposals(fast), val, progress=progress(val.split))
     calibration = calibration_on(validated, val.name, val.split)
     keep_calibration(path, best, calibration)
     line = describe_calibration(calibration)
@@ -194,6 +196,20 @@ def ready(system: System[Any], *, device: str = "auto", precision: PredictPrecis
     if not isinstance(system, NeuralSystem):
         return system
     return system.for_prediction(precision).to(name if index is None else f"{name}:{index}")
+
+
+def keeping_proposals(system: System[Any]) -> System[Any]:
+    """The system, its proposers replaced by ones that keep what they propose on the disk; parameters are shared.
+
+    For predicting sets of images again and again; what is timed must propose anew.
+    """
+    if isinstance(system, CombinedSystem):
+        return system.with_members([keeping_proposals(member) for member in system.members])
+    if not isinstance(system, NeuralSystem) or system.proposer is None:
+        return system
+    keeping = copy(system)
+    keeping.proposer = cached(system.proposer)
+    return keeping
 
 
 def _after_colon(note: str) -> str:

@@ -24,7 +24,14 @@ from sightline.data.screening import screened
 from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.evaluate import LabelledImages, Progress, judge, predict_dataset
 from sightline.files import writing
-from sightline.judging import REPORT_FILE, Judgement, PredictPrecision, judge_trained, write_judgement
+from sightline.judging import (
+    REPORT_FILE,
+    Judgement,
+    PredictPrecision,
+    judge_trained,
+    keeping_proposals,
+    write_judgement,
+)
 from sightline.processes import Processes
 from sightline.report.gallery import Picture
 from sightline.structures import Classes, Sample
@@ -360,7 +367,7 @@ def _validation(options: TrainOptions, shown: TrainProgress) -> Evaluate:
     precision: PredictPrecision = "bf16" if choose_precision(options, accelerator)[0] == "bf16-mixed" else "fp32"
 
     def measure(system: System[Any], samples: Sequence[Sample], processes: Processes) -> Mapping[str, float]:
-        fast = system.for_prediction(precision) if isinstance(system, NeuralSystem) else system
+        fast = keeping_proposals(system.for_prediction(precision) if isinstance(system, NeuralSystem) else system)
         data = cast(LabelledImages, samples)
         progress = _judging(shown, "validation")
         found = predict_dataset(fast, data, workers=1, progress=progress, processes=processes)

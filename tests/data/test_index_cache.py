@@ -10,6 +10,7 @@ import pytest
 from sightline.data import index_cache, opening
 from sightline.data.opening import OpenedSplit, open_split
 from sightline.errors import DataError
+from sightline.files import cache_folder
 
 COLUMNS = ("image_ids", "sizes", "first", "boxes", "labels", "ignore", "areas", "masked", "spans")
 
@@ -169,13 +170,13 @@ def test_a_user_without_a_home_has_no_cache(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert index_cache.cache_folder() == tmp_path / "cache" / "index"
+    assert cache_folder("index") == tmp_path / "cache" / "index"
     monkeypatch.delenv("SIGHTLINE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert index_cache.cache_folder() == tmp_path / "xdg" / "sightline" / "index"
+    assert cache_folder("index") == tmp_path / "xdg" / "sightline" / "index"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert index_cache.cache_folder() == tmp_path / "home" / ".cache" / "sightline" / "index"
+    assert cache_folder("index") == tmp_path / "home" / ".cache" / "sightline" / "index"
 
 
 @pytest.mark.parametrize("kind", ["gone", "loop"])

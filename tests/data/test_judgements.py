@@ -17,6 +17,7 @@ from sightline.data.findings import Findings
 from sightline.data.formats import voc
 from sightline.data.split_set import SplitWishes, split_set
 from sightline.errors import ConfigError, DataError
+from sightline.files import CACHE_VARIABLE
 
 PARTS = {"train": 0.5, "val": 0.5}
 
@@ -93,7 +94,7 @@ def test_animations_are_said_at_opening(tmp_path: Path) -> None:
 
 def test_the_cache_knows_the_code_that_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = coco(tmp_path / "set", [[1, 1, 9, 9]] * 4)
-    monkeypatch.setenv(index_cache.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(index_cache, "SMALLEST", 0)
     open_dataset(path)
     assert len(list((tmp_path / "cache" / "index").iterdir())) == 1
@@ -104,7 +105,7 @@ def test_the_cache_knows_the_code_that_read(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_cache_does_not_keep_another_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = coco(tmp_path / "set", [[1, 1, 9, 9]] * 4)
-    monkeypatch.setenv(index_cache.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(index_cache, "SMALLEST", 0)
     assert open_dataset(path).records[0].path.parent.name == "images"
     shutil.copytree(tmp_path / "set" / "images", tmp_path / "set" / "train")

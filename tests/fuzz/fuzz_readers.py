@@ -40,6 +40,7 @@ from sightline.data.formats.writers import WRITERS
 from sightline.data.opening import open_split
 from sightline.data.tables import Tables
 from sightline.errors import SightlineError
+from sightline.files import CACHE_VARIABLE
 
 LIMIT = 5.0
 """Seconds that a case may take."""
@@ -243,7 +244,7 @@ def run_cases(seed: int, numbers: range, base: Path) -> Report:
     warnings.simplefilter("ignore")
     total = Report()
     with tempfile.TemporaryDirectory(dir=base) as place:
-        os.environ[index_cache.CACHE_VARIABLE] = place
+        os.environ[CACHE_VARIABLE] = place
         seeds = make_all(Path(place) / "seeds")
         open_dataset(seeds["coco"], "train")[0]  # the first picture costs seconds of imports, which are no case's
         for number in numbers:

@@ -25,23 +25,14 @@ from sightline.data.formats.coco import find_image_root
 from sightline.data.listing import Listing
 from sightline.data.records import Content, Index
 from sightline.data.strings import Strings
-from sightline.files import cache_root
+from sightline.files import cache_folder
 
 SMALLEST = 16 << 20
 """Bytes of an annotation file from which reading it again would take longer than looking into the cache is worth."""
 
-CACHE_VARIABLE = "SIGHTLINE_CACHE"
-"""Environment variable: the folder for what can be made again at any time."""
-
 _KEPT = 16
 _FROM_FILES = KINDS["image-size-missing"].title
 _COLUMNS = ("image_ids", "sizes", "first", "boxes", "labels", "ignore", "areas", "masked", "spans", "keypoints")
-
-
-def cache_folder() -> Path:
-    """Where indices are kept."""
-    own = os.environ.get(CACHE_VARIABLE)
-    return (Path(own) if own else cache_root()) / "index"
 
 
 def cached(source: Path, read: Callable[[], Content]) -> Content:
@@ -69,7 +60,7 @@ def cached(source: Path, read: Callable[[], Content]) -> Content:
 def _place(source: Path) -> Path | None:
     """Where the index of a file is kept; None for small files, and where there is no such place."""
     try:
-        return None if source.stat().st_size < SMALLEST else cache_folder() / f"{_digest(source)}.safetensors"
+        return None if source.stat().st_size < SMALLEST else cache_folder("index") / f"{_digest(source)}.safetensors"
     except (OSError, RuntimeError):  # what is wrong with the file, reading it tells; or the user has no home folder
         return None
 

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from sightline.contract import NeuralSystem, as_pixels
+from sightline.contract import NeuralSystem
 from sightline.evaluation.columns import Floats
-from sightline.proposals.proposer import ImageProposals, Proposer
+from sightline.proposals.proposer import ImageProposals, Proposer, as_pixels
 from sightline.runtime import peak_memory, reset_peak_memory, resident_memory
 from sightline.structures import Size
 

@@ -44,7 +44,8 @@ class Evaluation:
         found: what was found.
         image_ids: of the images.
         classes: what the labels mean.
-        seconds_per_image: wall time of reading and predicting, or None where nobody measured it.
+        seconds_per_image: wall time of reading and predicting, or None where nobody measured it; proposals that are on
+            the disk from an earlier look at the images are not made again for it.
         temperature: of the model, which the scores were given at; None where it is not known, as of a results file.
         protocols: by which the detections are judged; COCO's numbers are always there.
     """

@@ -81,3 +81,10 @@ class ProposedSamples(Sequence[Sample]):
         if isinstance(index, slice):
             return ProposedSamples(self.samples[index], self.proposals[index])
         return replace(self.samples[index], proposals=self.proposals[index])
+
+
+def without_proposals(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The samples that proposals were put beside: what a data set or a list of them can say without decoding."""
+    while isinstance(samples, ProposedSamples):
+        samples = samples.samples
+    return samples

@@ -84,3 +84,9 @@ def require_askable(image: Tensor, count: int) -> Size:
     if count < 1:
         raise ValueError(f"at least 1 proposal must be asked for, got {count}")
     return image.shape[1], image.shape[2]
+
+
+def as_pixels(image: Tensor) -> Tensor:
+    """An image, uint8 or float in 0..1, as proposers see it: uint8 on the CPU."""
+    image = image.cpu()
+    return image if image.dtype == torch.uint8 else (image * 255).round().clamp(0, 255).to(torch.uint8)

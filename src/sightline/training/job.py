@@ -12,6 +12,7 @@ from torch import Tensor
 from sightline.contract import NeuralSystem
 from sightline.model_file import tensors_of, write_model
 from sightline.processes import Processes
+from sightline.proposals.kept import without_proposals
 from sightline.runtime import highest_memory
 from sightline.structures import Sample
 from sightline.training.cache import HeldSamples
@@ -124,7 +125,7 @@ class Job:
     def _judging(self) -> Sequence[Sample]:
         """The validation split as it is judged: the decoded images where they are held, else the data as passed in."""
         val = self.data.val or ()
-        if self.val is None or self.val.samples is val:
+        if self.val is None or without_proposals(self.val.samples) is val:
             return val
         return HeldSamples(self.val.samples, self.system.classes)
 

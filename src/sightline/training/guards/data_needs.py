@@ -15,6 +15,7 @@ from sightline.classes import Classes
 from sightline.contract import RANDOM_WEIGHTS, DataNeeds, NeuralSystem
 from sightline.data.dataset import Dataset
 from sightline.errors import DataError
+from sightline.proposals.kept import without_proposals
 from sightline.structures import Sample
 
 _NAMED_CLASSES = 10
@@ -83,6 +84,7 @@ def check_data(
 
 def count_examples(samples: Sequence[Sample], classes: Classes) -> NDArray[np.int64] | None:
     """Objects of each class (K,), ignored ones left out; None for a set that would have to be decoded for that."""
+    samples = without_proposals(samples)
     if isinstance(samples, Dataset):
         table, rows = samples.records.table, samples.records.rows
         image_of = np.repeat(np.arange(len(table.first) - 1), np.diff(table.first))

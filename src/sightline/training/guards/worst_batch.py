@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.dataset import Dataset
+from sightline.proposals.kept import without_proposals
 from sightline.structures import Sample, Size
 from sightline.training.loader import TrainBatch, sample_rng
 from sightline.transforms.pipeline import Transform, apply
@@ -44,6 +45,7 @@ class Extents:
 
 def extents(samples: Sequence[Sample]) -> Extents:
     """Sizes and objects: of all images where they are annotated or in memory, else of some, decoded, evenly spread."""
+    samples = without_proposals(samples)
     if isinstance(samples, Dataset):
         table, rows = samples.records.table, samples.records.rows
         objects = np.diff(table.first)[rows].astype(np.int64)
