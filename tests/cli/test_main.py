@@ -18,7 +18,8 @@ NAMES = {
     "train": "--data --model --backbone --backbone-weights --weights --epochs --minutes --imgsz --batch --device "
     "--precision --resume --from-previous --extend --save-every --seed --out --set --workers --json",
     "evaluate": "--data --split --imgsz --batch --device --precision --workers --out --json",
-    "proposals": "--data --split --method --model --count --images --draw --repeatability --detector --device --out --json",
+    "proposals": "--data --split --method --model --count --images --draw --repeatability --detector --device "
+    "--out --json",
     "predict": "--out --threshold --imgsz --device --precision --on-bad-image --json",
     "models": "--json",
     "demo": "--out --minutes --seed --device --workers --json",

@@ -15,7 +15,7 @@ def proposals_command(
     photos: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PHOTOS...]",
+            metavar="PHOTOS",
             help="Instead of --data: files, folders or patterns like 'p/*.jpg' whose proposals are drawn, not judged.",
             show_default=False,
         ),
