@@ -203,6 +203,14 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
         boxes = torch.where(at_least(boxes, SMALLEST_SIDE)[:, None], boxes, proposals.boxes)
         return replace(proposals, boxes=boxes, scores=class_logits.softmax(dim=1)[own, best])
 
+    def regions(self, features: FeatureMaps, batch: ImageBatch) -> Proposals:
+        """The boxes that the head looks at first, in prediction: those that came with the batch.
+
+        Detectors that find their regions themselves override this.
+        """
+        del features
+        return Proposals.of(batch.proposals)
+
     def head_losses(
         self, features: FeatureMaps, proposals: Proposals, targets: PaddedTargets, seeds: Sequence[int]
     ) -> tuple[dict[str, LossTerm], SampledRegions]:
@@ -230,13 +238,35 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
         boxes = self.coder.decode(box_deltas[region, label + 1], proposals.boxes[region])
         boxes = clip_each(boxes, boxes.new_tensor(list(batch.sizes))[image_index])
         keep = at_least(boxes, SMALLEST_SIDE)
-        boxes, scores, label, image_index = boxes[keep], scores[keep], label[keep], image_index[keep]
-        groups = image_index * len(self.classes) + label
-        best = batched_nms(boxes, scores, groups, config.nms_threshold)
+        return self.kept(boxes[keep], scores[keep], label[keep], image_index[keep], len(batch))
+
+    def kept(self, boxes: Tensor, scores: Tensor, labels: Tensor, image_index: Tensor, images: int) -> Found:
+        """What suppression within each class leaves of candidates (N, 4), the best ones of each image.
+
+        Args:
+            boxes: (N, 4) xyxy in pixels of images or of the batch.
+            scores: (N,).
+            labels: (N,) without a background.
+            image_index: (N,), in any order.
+            images: how many there are.
+        """
+        groups = image_index * len(self.classes) + labels
+        best = batched_nms(boxes, scores, groups, self.config.nms_threshold)
         best = best[image_index[best].sort(stable=True).indices]
-        best = best[rank_in_group(image_index[best], len(batch)) < config.detections]
-        placed = vote(best, boxes, scores, groups) if config.voting else boxes[best]
-        return Found(placed, scores[best], label[best], image_index[best])
+        best = best[rank_in_group(image_index[best], images) < self.config.detections]
+        placed = vote(best, boxes, scores, groups) if self.config.voting else boxes[best]
+        return Found(placed, scores[best], labels[best], image_index[best])
+
+    def completed(self, found: Found, features: FeatureMaps, batch: ImageBatch) -> list[Detections]:
+        """One result an image for boxes that were found: what a detector has to add to them is in it.
+
+        Args:
+            found: in pixels of the batch.
+            features: of the batch.
+            batch: prepared images.
+        """
+        del features
+        return found.per_image(batch)
 
     def decode(self, raw: Raw, batch: ImageBatch) -> list[Detections]:
         """One result an image."""

@@ -91,6 +91,10 @@ class TwoStage(RegionDetector[Raw], Generic[Raw]):
         rpn: RPNRaw = self.rpn(features, (batch.images.shape[2], batch.images.shape[3]))
         return rpn, self.rpn.propose(rpn, batch.sizes, training=training)
 
+    def regions(self, features: FeatureMaps, batch: ImageBatch) -> Proposals:
+        """The boxes that the region proposal network proposes."""
+        return self.propose(features, batch, training=False)[1]
+
     def anchors(self, size: Size) -> Anchors:
         """Those of the region proposal network, for an image that is alone in its batch."""
         batch = self.preparation.batch([torch.empty(3, *size, device="meta")])
