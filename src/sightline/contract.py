@@ -191,6 +191,8 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         proposer: what looks at the pixels of an image before the network does, in prediction and in training; None for
             systems that find their regions themselves.
         proposal_count: boxes that are asked of it for an image.
+        proposer_model: file or run folder of a trained model whose region proposal network is to be the proposer; the
+            catalogue loads it. Empty where it is not one.
         class_layers: prefixes of the names of parameters that belong to the classes; they start anew when a trained
             system is tuned to other classes.
     """
@@ -201,6 +203,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
     temperature: float = 1.0
     proposer: Proposer | None = None
     proposal_count: int = 2000
+    proposer_model: str = ""
     class_layers: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

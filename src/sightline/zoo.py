@@ -55,6 +55,7 @@ class Entry:
         return _object(self.preset)()
 
 
+_FAST_RCNN = "sightline.detectors.fast_rcnn"
 _FASTER_RCNN = "sightline.detectors.faster_rcnn"
 _MASK_RCNN = "sightline.detectors.mask_rcnn"
 _KEYPOINT_RCNN = "sightline.detectors.keypoint_rcnn"
@@ -63,6 +64,13 @@ _FASTER_RCNN_PAPER = "Ren, He, Girshick, Sun: Faster R-CNN, 2015"
 
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     {
+        "fast_rcnn": Entry(
+            f"{_FAST_RCNN}:FastRCNN",
+            f"{_FAST_RCNN}:FastRCNNConfig",
+            "detection",
+            "pools proposals from outside from one pass; classes and boxes jointly; VGG-16 unless told otherwise",
+            "Girshick: Fast R-CNN, 2015",
+        ),
         "faster_rcnn": Entry(
             f"{_FASTER_RCNN}:FasterRCNN",
             f"{_FASTER_RCNN}:FasterRCNNConfig",
@@ -197,16 +205,16 @@ def create(
     config = configure(name, settings, weights)
     with _seeded(seed):
         if weights is not None:
-            return _create_from(row, config, named, weights)
+            return _with_proposer(_create_from(row, config, named, weights))
         if named is None:
             raise ConfigError(
                 "what the system is to find is not said", cure="give classes, or weights that know theirs, such as coco"
             )
         if backbone_weights is None:
-            return cast("System[Any]", row.system_class()(config, named, backbone_weights=None))
+            return _with_proposer(row.system_class()(config, named, backbone_weights=None))
         system = row.system_class()(config, named, backbone_weights=str(backbone_weights))
     system.origin = f"{system.origin} ({_licence(backbone_weights)})"
-    return cast("System[Any]", system)
+    return _with_proposer(system)
 
 
 def load(path: str | Path) -> "System[Any]":
@@ -239,7 +247,7 @@ def load(path: str | Path) -> "System[Any]":
     system.preparation = _preparation_of(place, header)
     system.temperature = header.temperature
     system.origin = _origin_of(place, header)
-    return cast("System[Any]", system)
+    return _with_proposer(system)
 
 
 def load_proposer(path: str | Path) -> "Proposer":
@@ -256,6 +264,13 @@ def load_proposer(path: str | Path) -> "Proposer":
 
     place = model_path(path)
     return rpn_proposer(load(place), sha256(place), place)
+
+
+def _with_proposer(system: Any) -> "System[Any]":
+    """A system with the proposer that is a model of its own, if it wants one."""
+    if system.proposer_model:
+        system.proposer = load_proposer(system.proposer_model)
+    return cast("System[Any]", system)
 
 
 def model_path(path: str | Path) -> Path:

@@ -25,6 +25,15 @@ PYRAMID = {
 }
 
 SMALL: Mapping[str, Mapping[str, object]] = {
+    "fast_rcnn": {
+        "backbone": "resnet18",
+        "short_side": 64,
+        "long_side": 128,
+        "proposer": "uniform",
+        "proposals": 60,
+        "background_low": 0.0,
+        "region_samples": 16,
+    },
     "faster_rcnn": PYRAMID,
     "faster_rcnn_alternating": PYRAMID,
     "faster_rcnn_vgg16": {
@@ -65,7 +74,7 @@ SMALL: Mapping[str, Mapping[str, object]] = {
 }
 """Each system as small as it can be; its settings beside these are those of the catalogue."""
 
-LEARNS_QUICKLY = ("faster_rcnn",)
+LEARNS_QUICKLY = ("fast_rcnn", "faster_rcnn")
 """Systems that overfit one image in seconds; the others do so in ``make slow``."""
 
 

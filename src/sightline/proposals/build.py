@@ -1,6 +1,7 @@
 """The table of proposers: one dict, name to class. Those inside a network (the RPN) are parts of their systems."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from sightline.config import closest, parse_settings
 from sightline.errors import ConfigError
@@ -29,6 +30,11 @@ def build_proposer(name: str, settings: Mapping[str, object] | None = None) -> P
     if name not in PROPOSERS:
         raise ConfigError(f"there is no proposer {name!r}", cure=closest(name, tuple(PROPOSERS)))
     return parse_settings(PROPOSERS[name], settings or {})
+
+
+def names_model(name: str) -> bool:
+    """Whether a proposer's name is the place of a trained model, whose region proposal network is meant."""
+    return name not in PROPOSERS and (len(Path(name).parts) > 1 or name.endswith(".safetensors") or Path(name).exists())
 
 
 def describe_proposers() -> dict[str, str]:

@@ -25,7 +25,13 @@ class Proposals:
 
     @classmethod
     def of(cls, boxes: Sequence[Tensor]) -> "Proposals":
-        """Those that came with a batch, one (P_i, 4) tensor an image, best first; they have no scores but 1."""
+        """Those that came with a batch, one (P_i, 4) tensor an image, best first; they have no scores but 1.
+
+        Raises:
+            ValueError: no image has any, because none had a proposer.
+        """
+        if not boxes:
+            raise ValueError("the batch has no proposals: give the system a proposer, or the batch proposals")
         every = torch.cat(list(boxes))
         counts = torch.tensor([len(each) for each in boxes], device=every.device)
         index = torch.repeat_interleave(torch.arange(len(boxes), device=every.device), counts)

@@ -1,0 +1,131 @@
+"""Fast R-CNN by itself: what it learns from, what it does without proposals, and that the loss reaches the trunk."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sightline.assign.padding import pad_targets
+from sightline.detectors.fast_rcnn import FastRCNN, FastRCNNConfig
+from sightline.errors import ConfigError, ModelFileError
+from sightline.geometry.iou import pairwise_iou
+from sightline.model_file import write_model
+from sightline.proposals.proposals import Proposals
+from sightline.structures import Classes, ImageBatch, Target
+from sightline.zoo import create, load, load_proposer
+
+SMALL = {"backbone": "resnet18", "short_side": 64, "long_side": 128, "proposer": "sliding_window", "proposals": 50}
+
+
+def _small(**settings: object) -> FastRCNN:
+    torch.manual_seed(0)
+    return FastRCNN(FastRCNNConfig(**{**SMALL, **settings}), Classes(("disc", "star")))
+
+
+def _without_proposals(model: FastRCNN) -> ImageBatch:
+    batch = model.preparation.batch([torch.rand(3, 64, 64), torch.rand(3, 64, 90)])
+    return ImageBatch(batch.images, batch.sizes, batch.original_sizes, proposals=(torch.zeros(0, 4), torch.zeros(0, 4)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"proposals": 0}, "proposals is 0"), ({"background_low": 0.5}, "background_low"), ({"channels": 8}, "channels")],
+)
+def test_settings_out_of_range_or_without_effect_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FastRCNNConfig(**settings)
+
+
+def test_defaults_are_the_papers() -> None:
+    config = FastRCNN(FastRCNNConfig(backbone="vgg11"), Classes(("disc",))).config
+    assert (config.neck, config.pooling, config.proposer, config.proposals) == (
+        "none",
+        "pool",
+        "selective_search",
+        2000,
+    )
+    assert (config.short_side, config.long_side, config.region_samples, config.positive_fraction) == (
+        600,
+        1000,
+        64,
+        0.25,
+    )
+
+
+def test_it_looks_at_the_proposals_of_its_proposer() -> None:
+    model, image = _small().eval(), torch.randint(0, 255, (3, 80, 120), dtype=torch.uint8)
+    proposer = model.proposer
+    assert proposer is not None
+    with torch.no_grad():
+        batch = model.prepare(image)
+        raw = model(batch)
+    wanted = proposer.propose(image, 50).boxes
+    torch.testing.assert_close(batch.to_original(raw.proposals.boxes, 0), wanted, atol=1e-3, rtol=0)
+    assert raw.class_logits.shape == (len(wanted), 3) and raw.box_deltas.shape == (len(wanted), 3, 4)
+    boxes = model.steps(raw, batch)[0].tensors["boxes"]
+    torch.testing.assert_close(boxes, wanted, atol=1e-3, rtol=0)
+
+
+def test_a_photo_without_proposals_gives_nothing_and_a_loss_without_regions_is_zero() -> None:
+    model = _small(score_threshold=0.0).eval()
+    batch = _without_proposals(model)
+    with torch.no_grad():
+        assert [len(found) for found in model.decode(model(batch), batch)] == [0, 0]
+    losses = model.loss(batch, [Target.empty(size) for size in batch.sizes])
+    assert {name: float(term.value) for name, term in losses.items()} == {"classification": 0.0, "box": 0.0}
+    sum(term.value for term in losses.values()).backward()
+
+
+def test_true_boxes_are_learned_from_where_nobody_proposed_them() -> None:
+    model = _small().train()
+    batch = _without_proposals(model)
+    truth = Target(torch.tensor([[5.0, 5, 40, 50]]), torch.tensor([1]), batch.sizes[0])
+    losses = model.loss(batch, [truth, Target.empty(batch.sizes[1])])
+    assert float(losses["classification"].value) > 0 and float(losses["classification"].count) == 1
+
+
+def test_the_loss_of_classes_and_boxes_reaches_the_first_convolution() -> None:
+    model = _small().train()
+    batch = model.prepare(torch.rand(3, 64, 64))
+    truth = Target(torch.tensor([[8.0, 8, 50, 50]]), torch.tensor([0]), batch.sizes[0])
+    first = next(model.backbone.parameters())
+    for name in ("classification", "box"):
+        model.zero_grad()
+        model.loss(batch, [truth])[name].value.backward()
+        assert first.grad is not None and float(first.grad.abs().max()) > 0, name
+
+
+def test_background_touches_an_object_where_there_is_one() -> None:
+    model = _small(region_samples=64)
+    truth = Target(torch.tensor([[20.0, 20, 44, 44]]), torch.tensor([0]), (64, 64))
+    boxes = torch.rand(300, 2, 2).sort(dim=1).values.flatten(1) * 62
+    boxes[:, 2:] += 2
+    proposals = Proposals.of([boxes, boxes])
+    regions = model.sampler(proposals, pad_targets([truth, Target.empty((64, 64))]))
+    overlap = pairwise_iou(regions.boxes, truth.boxes)[:, 0]
+    background = (regions.labels == 0) & (regions.image_index == 0)
+    assert bool(((overlap >= 0.1) & (overlap < 0.5))[background].all()) and int(background.sum()) > 5
+    # Without objects every region is background.
+    assert int((regions.image_index == 1).sum()) == 64
+
+
+def test_another_models_network_can_propose(tmp_path: Path) -> None:
+    settings = {"backbone": "resnet18", "channels": 16, "head_width": 16, "short_side": 64, "proposals": 20}
+    model = create("faster_rcnn", classes=["thing"], settings=settings)
+    write_model(tmp_path / "rpn.safetensors", model, stage="test", metrics={}, provenance="random")
+    place = str(tmp_path / "rpn.safetensors")
+    system = create("fast_rcnn", classes=["disc"], settings={**SMALL, "proposer": place})
+    image = torch.randint(0, 255, (3, 80, 120), dtype=torch.uint8)
+    assert system.proposer is not None and system.proposer.name == "rpn"
+    wanted = load_proposer(place).propose(image, 50).boxes
+    torch.testing.assert_close(system.prepare(image).proposals[0] * (80 / 64), wanted, atol=1e-3, rtol=0)
+    write_model(tmp_path / "fast.safetensors", system, stage="test", metrics={}, provenance="random")
+    assert load(tmp_path / "fast.safetensors").proposer == system.proposer
+    (tmp_path / "rpn.safetensors").unlink()
+    with pytest.raises(ModelFileError, match="no such model file"):
+        load(tmp_path / "fast.safetensors")
+
+
+def test_unknown_proposers_are_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="selective_search"):
+        _small(proposer="selectiv_search")
