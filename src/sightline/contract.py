@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.errors import ConfigError
+from sightline.proposals.build import build_proposer, names_model
 from sightline.proposals.proposer import Proposer, as_pixels
 from sightline.structures import Classes, Detections, ImageBatch, LossTerm, Size, Target
 from sightline.transforms.pipeline import Transform
@@ -235,6 +236,23 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
+
+    @final
+    def ask(self, proposer: str, count: int) -> None:
+        """Take proposals from a proposer from now on.
+
+        Args:
+            proposer: a name of ``proposals.build``, or the place of a trained model, which the catalogue loads later.
+            count: boxes that are asked for.
+
+        Raises:
+            ConfigError: no proposer of that name.
+        """
+        self.proposal_count = count
+        if names_model(proposer):
+            self.proposer_model = proposer
+        else:
+            self.proposer = build_proposer(proposer)
 
     @final
     def prepare(self, images: Tensor | Sequence[Tensor], proposals: Sequence[Tensor] | None = None) -> ImageBatch:

@@ -12,7 +12,6 @@ from typing import ClassVar, Literal
 from sightline.assign.padding import pad_targets
 from sightline.backbones.build import BackboneName
 from sightline.contract import DataNeeds, Recipe
-from sightline.proposals.build import build_proposer, names_model
 from sightline.proposals.proposals import Proposals
 from sightline.regions.config import RegionConfig, explicit
 from sightline.regions.pooling import PoolingKind
@@ -65,11 +64,7 @@ class FastRCNN(RegionDetector[RegionRaw]):
     def __init__(self, config: FastRCNNConfig, classes: Classes, backbone_weights: str | None = None) -> None:
         config = explicit(config, pretrained=backbone_weights is not None, size=USUAL_SIZE, samples=USUAL_SAMPLES)
         super().__init__(config, classes, backbone_weights, lowest_background=config.background_low)
-        if names_model(config.proposer):
-            self.proposer_model = config.proposer
-        else:
-            self.proposer = build_proposer(config.proposer)
-        self.proposal_count = config.proposals
+        self.ask(config.proposer, config.proposals)
 
     def forward(self, batch: ImageBatch) -> RegionRaw:
         """Features, and what the head says of the proposals that came with the batch."""

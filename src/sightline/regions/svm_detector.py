@@ -38,7 +38,6 @@ from sightline.geometry.boxes import at_least, clip_each
 from sightline.geometry.coding import rcnn_coder
 from sightline.geometry.nms import batched_nms
 from sightline.layers.norms import fold_norms
-from sightline.proposals.build import build_proposer
 from sightline.proposals.proposals import Proposals, rank_in_group
 from sightline.regions.feature_cache import Number
 from sightline.regions.found import Found
@@ -154,8 +153,7 @@ class SVMDetector(NeuralSystem[SVMRaw, Detections]):
         if backbone_weights is not None:
             self.origin = f"backbone weights {backbone_weights}, the rest random"
         self.preparation = Preparation(config.short_side, config.long_side)
-        self.proposer = build_proposer(config.proposer)
-        self.proposal_count = config.proposals
+        self.ask(config.proposer, config.proposals)
         self.coder = rcnn_coder((1.0, 1.0, 1.0, 1.0))
         self.sampler = RegionSampler(
             IoUMatcher(0.5, 0.5), BalancedSampler(config.region_samples, config.positive_fraction), self.coder
