@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sightline.contract import CombinedSystem, NeuralSystem, System
 from sightline.data.dataset import Dataset
-from sightline.errors import ConfigError
+from sightline.errors import ConfigError, DataError
 from sightline.evaluation.bootstrap import Comparison
 from sightline.evaluation.cost import WARM_UP, Cost, measure_cost
 from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate
@@ -101,9 +101,47 @@ def judge(
         workers: threads that read images ahead.
         progress: called with images done and images in all.
     """
+    data, note = _with_masks(data, system)
     fast = ready(system, device=device, precision=precision)
     evaluation = evaluate(keeping_proposals(fast), data, batch_size=batch_size, workers=workers, progress=progress)
-    return Judgement(evaluation, _cost(system, fast, data[0]), data)
+    return Judgement(evaluation, _cost(system, fast, data[0]), data, note)
+
+
+def require_learnable(data: Dataset, system: System[Any]) -> Dataset:
+    """A split as a system learns from it and is judged by: with masks where it finds masks.
+
+    Raises:
+        DataError: objects without masks, or other keypoints than the system's.
+    """
+    if "keypoints" in system.finds and data.keypoint_names != system.keypoint_names:
+        theirs, ours = data.keypoint_names, system.keypoint_names
+        told = f"{len(theirs)} ({', '.join(theirs)})" if theirs else "none"
+        raise DataError(
+            f"{system.name} is to find {len(ours)} keypoints ({', '.join(ours)}), but the set has {told}",
+            place=f"{data.root}, split {data.split}",
+            cure=f"--set keypoints={','.join(theirs)}" if theirs else "use a set with keypoints, or another --model",
+        )
+    if "masks" not in system.finds:
+        return data
+    bare = next((record for record in data.records if not record.masked.all()), None)
+    if bare is not None:
+        raise DataError(
+            f"{system.name} learns from masks, but an object of image {bare.path.name} has none",
+            place=f"{data.root}, split {data.split}",
+            cure="use a set with masks, or a --model for boxes such as faster_rcnn",
+        )
+    return replace(data, masks=True)
+
+
+def _with_masks(data: Dataset, system: System[Any]) -> tuple[Dataset, str]:
+    """A split with the masks that a system's are judged by, and what cannot be judged, or nothing."""
+    if "masks" in system.finds:
+        if not all(record.masked.all() for record in data.records):
+            return data, "its masks are not judged, because not all objects of the set have one"
+        return replace(data, masks=True), ""
+    if "keypoints" in system.finds and len(data.keypoint_names) != len(system.keypoint_names):
+        return data, "its keypoints are not judged, because the set has others or none"
+    return data, ""
 
 
 def judge_trained(

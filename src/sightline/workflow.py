@@ -22,7 +22,7 @@ from sightline.data.dataset import Dataset, open_dataset
 from sightline.data.dataset import splits as splits_of
 from sightline.data.screening import screened
 from sightline.errors import ConfigError, SightlineError
-from sightline.evaluation.evaluate import LabelledImages, Progress, judge, predict_dataset
+from sightline.evaluation.evaluate import LabelledImages, Progress, judge, predict_columns
 from sightline.files import writing
 from sightline.judging import (
     REPORT_FILE,
@@ -30,6 +30,7 @@ from sightline.judging import (
     PredictPrecision,
     judge_trained,
     keeping_proposals,
+    require_learnable,
     write_judgement,
 )
 from sightline.processes import Processes
@@ -169,7 +170,7 @@ def train(
     Raises:
         ConfigError: options that do not fit, a run folder that is in use, or a run that is not to be resumed or
             extended.
-        DataError: data that cannot be read.
+        DataError: data that cannot be read, or without the masks or keypoints that the system learns from.
         SightlineError: as ``training.runner.train``.
     """
     options = TrainOptions() if options is None else options
@@ -183,6 +184,7 @@ def train(
             f"the data have the classes {theirs}, but the system {ours}",
             cure="create the system with the data's classes",
         )
+    data = SplitData(*(require_learnable(part, system) for part in (data.train, data.val, data.test)))
     shown = SilentProgress() if progress is None else progress
     validation = _validation(options, shown)
     folder = next_folder(RUNS / f"{system.name}-{data.train.name}", numbered=True) if out is None else Path(out)
@@ -362,7 +364,10 @@ def _trainable(system: System[Any]) -> NeuralSystem[Any, Any]:
 
 
 def _validation(options: TrainOptions, shown: TrainProgress) -> Evaluate:
-    """Average precision in the precision that the run trains in; AP comes first and decides what is best."""
+    """Average precision in the precision that the run trains in.
+
+    First, to decide what is best, comes AP of what the system is for: of masks or keypoints where it finds such.
+    """
     accelerator, _ = choose_accelerator(options)
     precision: PredictPrecision = "bf16" if choose_precision(options, accelerator)[0] == "bf16-mixed" else "fp32"
 
@@ -370,12 +375,14 @@ def _validation(options: TrainOptions, shown: TrainProgress) -> Evaluate:
         fast = keeping_proposals(system.for_prediction(precision) if isinstance(system, NeuralSystem) else system)
         data = cast(LabelledImages, samples)
         progress = _judging(shown, "validation")
-        found = predict_dataset(fast, data, workers=1, progress=progress, processes=processes)
+        found = predict_columns(fast, data, workers=1, progress=progress, processes=processes)
         if not processes.leads:
             return {}
-        metrics = judge(found, data).result.metrics()
+        metrics = judge(found, data, finds=system.finds).metrics()
+        kind = system.finds[-1]
+        decisive = "AP" if kind == "boxes" else f"{kind}_AP"
         # What cannot be measured on these images (large objects where there are none) never can: it is left out.
-        return {"AP": math.nan} | {name: value for name, value in metrics.items() if value is not None}
+        return {decisive: math.nan} | {name: value for name, value in metrics.items() if value is not None}
 
     return measure
 

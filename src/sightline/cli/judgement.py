@@ -1,6 +1,7 @@
 """How the numbers of an evaluation are shown. Nothing here imports torch."""
 
 from sightline.cli.output import share, show_table
+from sightline.evaluation.coco import CocoResult
 from sightline.evaluation.evaluation import Evaluation
 
 Table = tuple[list[str], list[list[str]]]
@@ -13,12 +14,15 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
         show_table(*_protocol_table(evaluation))
     if "coco" in evaluation.protocols:
         print(evaluation.result.protocol)
-        show_table(*_metrics_table(evaluation))
+        show_table(*_metrics_table(evaluation.result))
+    for result in evaluation.also:
+        print(result.protocol)
+        show_table(*_metrics_table(result))
     show_table(*_class_table(evaluation))
 
 
-def _metrics_table(evaluation: Evaluation) -> Table:
-    metrics = evaluation.result.metrics()
+def _metrics_table(result: CocoResult) -> Table:
+    metrics = result.metrics()
     return [f">{name}" for name in metrics], [[share(value) for value in metrics.values()]]
 
 
@@ -33,6 +37,10 @@ def _class_table(evaluation: Evaluation) -> Table:
         columns += [">AP", ">AP50", ">AP75"]
         for row, found in zip(rows, evaluation.result.per_class, strict=True):
             row += [share(found.ap), share(found.ap50), share(found.ap75)]
+    for also in evaluation.also:
+        columns.append(f">{also.kind} AP")
+        for row, of_kind in zip(rows, also.per_class, strict=True):
+            row.append(share(of_kind.ap))
     for result in evaluation.voc_results:
         columns.append(f">{result.short_name}")
         for row, of_class in zip(rows, result.per_class, strict=True):

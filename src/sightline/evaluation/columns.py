@@ -4,7 +4,7 @@ Rows of one image stand together, images in the data set's order. Nothing here i
 are asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,35 +83,93 @@ class Found:
         return len(self.images)
 
 
-def truth_of(targets: "Sequence[Target]") -> Truth:
-    """The targets of a split, one an image, as columns; masks and keypoints stay behind."""
-    return Truth(
-        count=len(targets),
-        images=_owners(targets),
-        labels=_joined([t.labels.cpu().numpy() for t in targets], np.zeros(0, np.int64)),
-        boxes=_joined([t.boxes.cpu().numpy() for t in targets], np.zeros((0, 4))),
-        areas=_joined([t.areas.cpu().numpy() for t in targets], np.zeros(0)),
-        ignore=_joined([t.ignore.cpu().numpy() for t in targets], np.zeros(0, np.bool_)),
-        sizes=np.asarray([t.size for t in targets], np.int64).reshape(-1, 2),
-    )
+def truth_of(targets: "Iterable[Target]") -> Truth:
+    """The targets of a split, one an image, as columns; masks as run lengths and keypoints where all objects have them.
+
+    Targets are looked at one after the other: their masks need not be in memory together.
+    """
+    return _joined_truth([_truth_of_one(target) for target in targets])
 
 
-def found_of(detections: "Sequence[Detections]") -> Found:
-    """The detections of a split, one an image, as columns; masks as run lengths, where all images have some."""
+def _truth_of_one(target: "Target") -> Truth:
     from sightline.data.segmentation import encode_mask
 
-    masks = [d.masks for d in detections if d.masks is not None]
-    points = [d.keypoints.cpu().numpy() for d in detections if d.keypoints is not None]
-    all_masked, all_pointed = (len(detections) == len(parts) > 0 for parts in (masks, points))
-    return Found(
-        count=len(detections),
-        images=_owners(detections),
-        labels=_joined([d.labels.cpu().numpy() for d in detections], np.zeros(0, np.int64)),
-        boxes=_joined([d.boxes.cpu().numpy() for d in detections], np.zeros((0, 4))),
-        scores=_joined([d.scores.cpu().numpy() for d in detections], np.zeros(0)),
-        segmentations=[encode_mask(mask) for own in masks for mask in own] if all_masked else None,
-        keypoints=_joined(points, np.zeros((0, *points[0].shape[1:]))) if all_pointed else None,
+    return Truth(
+        count=1,
+        images=_owners([target]),
+        labels=target.labels.cpu().numpy(),
+        boxes=target.boxes.cpu().numpy().astype(np.float64),
+        areas=target.areas.cpu().numpy().astype(np.float64),
+        ignore=target.ignore.cpu().numpy(),
+        segmentations=None if target.masks is None else [encode_mask(mask) for mask in target.masks],
+        keypoints=None if target.keypoints is None else target.keypoints.cpu().numpy().astype(np.float64),
+        sizes=np.asarray([target.size], np.int64),
     )
+
+
+def _joined_truth(parts: Sequence[Truth]) -> Truth:
+    return Truth(
+        count=len(parts),
+        images=_places([len(part) for part in parts]),
+        labels=_joined([part.labels for part in parts], np.zeros(0, np.int64)),
+        boxes=_joined([part.boxes for part in parts], np.zeros((0, 4))),
+        areas=_joined([part.areas for part in parts], np.zeros(0)),
+        ignore=_joined([part.ignore for part in parts], np.zeros(0, np.bool_)),
+        segmentations=_joined_segmentations(parts),
+        keypoints=_joined_keypoints(parts),
+        sizes=_joined([part.sizes for part in parts if part.sizes is not None], np.zeros((0, 2), np.int64)),
+    )
+
+
+def found_of(detections: "Iterable[Detections]") -> Found:
+    """The detections of a split, one an image, as columns; masks as run lengths and keypoints, where all have them.
+
+    Detections are looked at one after the other: their masks need not be in memory together.
+    """
+    return joined_found([_found_of_one(each) for each in detections])
+
+
+def _found_of_one(detections: "Detections") -> Found:
+    from sightline.data.segmentation import encode_mask
+
+    masks, points = detections.masks, detections.keypoints
+    return Found(
+        count=1,
+        images=_owners([detections]),
+        labels=detections.labels.cpu().numpy(),
+        boxes=detections.boxes.cpu().numpy().astype(np.float64),
+        scores=detections.scores.cpu().numpy().astype(np.float64),
+        segmentations=None if masks is None else [encode_mask(mask) for mask in masks.cpu()],
+        keypoints=None if points is None else points.cpu().numpy().astype(np.float64),
+    )
+
+
+def joined_found(parts: Sequence[Found]) -> Found:
+    """The detections of several images, each of one, as those of a split."""
+    return Found(
+        count=len(parts),
+        images=_places([len(part) for part in parts]),
+        labels=_joined([part.labels for part in parts], np.zeros(0, np.int64)),
+        boxes=_joined([part.boxes for part in parts], np.zeros((0, 4))),
+        scores=_joined([part.scores for part in parts], np.zeros(0)),
+        segmentations=_joined_segmentations(parts),
+        keypoints=_joined_keypoints(parts),
+    )
+
+
+def _joined_segmentations(parts: Sequence[Truth] | Sequence[Found]) -> list[Any] | None:
+    """All of them, where every image with objects has them, and one at least."""
+    kept = [part.segmentations for part in parts if len(part) or part.segmentations is not None]
+    known = [each for each in kept if each is not None]
+    return [one for each in known for one in each] if len(known) == len(kept) > 0 else None
+
+
+def _joined_keypoints(parts: Sequence[Truth] | Sequence[Found]) -> Floats | None:
+    """All of them, where every image with objects has equally many an object, and one at least."""
+    kept = [part.keypoints for part in parts if len(part) or part.keypoints is not None]
+    known = [each for each in kept if each is not None]
+    alike = len(known) == len(kept) > 0 and len({each.shape[1] for each in known}) == 1
+    return np.concatenate(known) if alike else None
 
 
 def targets_of(truth: Truth) -> "tuple[Target, ...]":
@@ -199,7 +257,12 @@ def sides_of(columns: Truth | Found, rows: Ints | slice) -> Floats:
 
 
 def _owners(items: "Sequence[Target] | Sequence[Detections]") -> Ints:
-    return np.repeat(np.arange(len(items)), [len(item) for item in items]).astype(np.int64)
+    return _places([len(item) for item in items])
+
+
+def _places(counts: Sequence[int]) -> Ints:
+    """The image of each row, where each image has so many."""
+    return np.repeat(np.arange(len(counts)), np.asarray(counts, np.int64)).astype(np.int64)
 
 
 def _joined(parts: Sequence[npt.NDArray[Any]], empty: npt.NDArray[Any]) -> npt.NDArray[Any]:

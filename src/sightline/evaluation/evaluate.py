@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from sightline.contract import NeuralSystem, System
 from sightline.errors import ConfigError, SightlineError
-from sightline.evaluation.columns import found_of, truth_of
+from sightline.evaluation.columns import Found, Kind, Truth, found_of, joined_found, truth_of
 from sightline.evaluation.evaluation import Evaluation, judge_columns
 from sightline.processes import ALONE, Processes
 from sightline.runtime import is_out_of_memory
@@ -19,6 +19,7 @@ from sightline.structures import Classes, Detections, Sample, Size, Target
 
 __all__ = ["Evaluation", "ImageRecord", "LabelledImages", "Progress", "evaluate", "judge", "predict_dataset"]
 
+Kept = TypeVar("Kept")
 Progress = Callable[[int, int], None]
 """Called with images done and images in all, after each batch."""
 
@@ -54,20 +55,37 @@ class LabelledImages(Protocol):
         """The truth of one image, without decoding it."""
 
 
-def judge(detections: Sequence[Detections], data: LabelledImages, seconds_per_image: float | None = None) -> Evaluation:
+def judge(
+    detections: Sequence[Detections] | Found,
+    data: LabelledImages,
+    seconds_per_image: float | None = None,
+    *,
+    finds: Sequence[Kind] = ("boxes",),
+) -> Evaluation:
     """An evaluation of detections that are already there.
 
     Args:
-        detections: one an image of ``data``, in its order.
+        detections: one an image of ``data``, in its order; or their columns.
         data: the images and their truth; no image is read.
         seconds_per_image: wall time, if somebody measured it.
+        finds: what of objects is judged, boxes first; masks and keypoints are left out where the truth has none, or
+            keypoints of another number.
 
     Raises:
         ValueError: detections of more or fewer images, or a label that the data set's classes do not have.
     """
-    truth = truth_of([data.target(index) for index in range(len(data))])
+    truth = truth_of(data.target(index) for index in range(len(data)))
+    found = detections if isinstance(detections, Found) else found_of(detections)
     image_ids = tuple(record.image_id for record in data.records)
-    return judge_columns(truth, found_of(detections), data.classes, image_ids, seconds_per_image)
+    also = [kind for kind in finds if kind != "boxes" and _comparable(truth, found, kind)]
+    return judge_columns(truth, found, data.classes, image_ids, seconds_per_image, also=also)
+
+
+def _comparable(truth: Truth, found: Found, kind: Kind) -> bool:
+    if kind == "masks":
+        return truth.segmentations is not None and found.segmentations is not None
+    points, own = truth.keypoints, found.keypoints
+    return points is not None and own is not None and points.shape[1] == own.shape[1]
 
 
 def _listed(classes: Classes, most: int = 5) -> str:
@@ -105,10 +123,10 @@ def evaluate(
             cure="open the set with the system's classes: open_dataset(path, split, classes=system.classes)",
         )
     start = time.perf_counter()
-    detections = predict_dataset(system, data, batch_size=batch_size, workers=workers, progress=progress)
-    seconds = (time.perf_counter() - start) / len(detections) if detections else None
+    found = predict_columns(system, data, batch_size=batch_size, workers=workers, progress=progress)
+    seconds = (time.perf_counter() - start) / found.count if found.count else None
     temperature = system.temperature if isinstance(system, NeuralSystem) else None
-    return replace(judge(detections, data, seconds), temperature=temperature)
+    return replace(judge(found, data, seconds, finds=system.finds), temperature=temperature)
 
 
 def predict_dataset(
@@ -141,21 +159,55 @@ def predict_dataset(
         SightlineError: memory ran out; names the images and a smaller size.
         ValueError: a batch size below 1 or fewer than 0 workers.
     """
+    return _each_image(_on_cpu, system, data, batch_size, workers, progress, processes)
+
+
+def predict_columns(
+    system: System[Detections],
+    data: LabelledImages,
+    *,
+    batch_size: int = 4,
+    workers: int = 0,
+    progress: Progress | None = None,
+    processes: Processes = ALONE,
+) -> Found:
+    """As :func:`predict_dataset`, as columns; masks become run lengths as they come, so that they fit the memory."""
+    return joined_found(_each_image(_as_columns, system, data, batch_size, workers, progress, processes))
+
+
+def _on_cpu(found: Detections) -> Detections:
+    return found.to("cpu")
+
+
+def _as_columns(found: Detections) -> Found:
+    return found_of([found])
+
+
+def _each_image(
+    keep: Callable[[Detections], Kept],
+    system: System[Detections],
+    data: LabelledImages,
+    batch_size: int,
+    workers: int,
+    progress: Progress | None,
+    processes: Processes,
+) -> list[Kept]:
+    """What is kept of the result of each image, in the data set's order; the first process has all."""
     if batch_size < 1 or workers < 0:
         raise ValueError(f"batch_size must be at least 1 and workers at least 0, got {batch_size} and {workers}")
     order = _by_aspect_ratio(data)
     chunks = processes.share([order[start : start + batch_size] for start in range(0, len(order), batch_size)])
     mine = [index for chunk in chunks for index in chunk]
-    results: list[Detections] = []
+    results: list[Kept] = []
     for samples in _batches(data, chunks, 2 * batch_size, workers):
-        results += [found.to("cpu") for found in _predicted(system, samples)]
+        results += [keep(found) for found in _predicted(system, samples)]
         if progress is not None and processes.leads:
             progress(len(results), len(mine))
     gathered = processes.gathered(list(zip(mine, results, strict=True)))
     return [found for _, found in sorted((pair for share in gathered for pair in share), key=_index)]
 
 
-def _index(pair: tuple[int, Detections]) -> int:
+def _index(pair: tuple[int, Any]) -> int:
     return pair[0]
 
 

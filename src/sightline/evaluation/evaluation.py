@@ -14,7 +14,7 @@ import numpy as np
 
 from sightline.classes import Classes
 from sightline.evaluation.calibration import Reliability, reliability, scores_at
-from sightline.evaluation.coco import CocoResult, evaluate_columns, none_if_nan
+from sightline.evaluation.coco import ClassResult, CocoResult, evaluate_columns, none_if_nan
 from sightline.evaluation.columns import Floats, Found, Ints, Kind, Truth, detections_of, targets_of
 from sightline.evaluation.confusion import Confusion, confusion
 from sightline.evaluation.curves import OperatingPoint, operating_points
@@ -48,6 +48,7 @@ class Evaluation:
             the disk from an earlier look at the images are not made again for it.
         temperature: of the model, which the scores were given at; None where it is not known, as of a results file.
         protocols: by which the detections are judged; COCO's numbers are always there.
+        also: COCO's numbers of further kinds, of masks or keypoints beside boxes.
     """
 
     result: CocoResult
@@ -58,6 +59,7 @@ class Evaluation:
     seconds_per_image: float | None = None
     temperature: float | None = None
     protocols: tuple[Protocol, ...] = ("coco",)
+    also: tuple[CocoResult, ...] = ()
 
     @cached_property
     def matched(self) -> Matches:
@@ -75,6 +77,11 @@ class Evaluation:
         """The mean average precision by each chosen protocol, under its exact name; NaN where nothing is defined."""
         coco = {self.result.protocol: self.result.ap} if "coco" in self.protocols else {}
         return coco | {result.protocol: result.mean_ap for result in self.voc_results}
+
+    def metrics(self) -> dict[str, float | None]:
+        """COCO's numbers by name; those of further kinds have the kind before: ``masks_AP``."""
+        further = {f"{each.kind}_{name}": value for each in self.also for name, value in each.metrics().items()}
+        return self.result.metrics() | further
 
     @cached_property
     def targets(self) -> "tuple[Target, ...]":
@@ -149,26 +156,14 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, object]:
         """What ``metrics.json`` holds: plain values, ``None`` where there is nothing to measure."""
-        per_class = [
-            {
-                "name": found.name,
-                "AP": none_if_nan(found.ap),
-                "AP50": none_if_nan(found.ap50),
-                "AP75": none_if_nan(found.ap75),
-                self.result.recall_name: none_if_nan(found.ar),
-                "objects": found.objects,
-                "detections": found.detections,
-                "operating_point": _point_dict(point),
-            }
-            for found, point in zip(self.result.per_class, self.class_operating_points, strict=True)
-        ]
         return {
             "protocol": self.result.protocol,
             "images": self.truth.count,
             "objects": sum(found.objects for found in self.result.per_class),
             "metrics": self.result.metrics(),
             "operating_point": _point_dict(self.operating_point),
-            "per_class": per_class,
+            "per_class": self._per_class(),
+            **({"also": {each.kind: _result_dict(each) for each in self.also}} if self.also else {}),
             # Errors and confusion are told of boxes.
             "errors": self.errors.to_dict() if self.result.kind == "boxes" else None,
             "confusion": self.confusion.to_dict() if self.result.kind == "boxes" else None,
@@ -177,11 +172,32 @@ class Evaluation:
             **({"protocols": {r.protocol: r.to_dict() for r in self.voc_results}} if self.voc_results else {}),
         }
 
+    def _per_class(self) -> list[dict[str, object]]:
+        pairs = zip(self.result.per_class, self.class_operating_points, strict=True)
+        return [{**_class_dict(found, self.result), "operating_point": _point_dict(point)} for found, point in pairs]
+
     def _calibration_dict(self) -> dict[str, object] | None:
         if self.reliability is None:
             return None
         before = None if self.reliability_before is None else none_if_nan(self.reliability_before.ece)
         return {"temperature": self.temperature, "ECE_at_temperature_1": before, **self.reliability.to_dict()}
+
+
+def _result_dict(result: CocoResult) -> dict[str, object]:
+    per_class = [_class_dict(found, result) for found in result.per_class]
+    return {"protocol": result.protocol, "metrics": result.metrics(), "per_class": per_class}
+
+
+def _class_dict(found: ClassResult, result: CocoResult) -> dict[str, object]:
+    return {
+        "name": found.name,
+        "AP": none_if_nan(found.ap),
+        "AP50": none_if_nan(found.ap50),
+        "AP75": none_if_nan(found.ap75),
+        result.recall_name: none_if_nan(found.ar),
+        "objects": found.objects,
+        "detections": found.detections,
+    }
 
 
 def _point_dict(point: OperatingPoint) -> dict[str, float | None]:
@@ -203,6 +219,7 @@ def judge_columns(
     kind: Kind = "boxes",
     sigmas: Sequence[float] | None = None,
     protocols: tuple[Protocol, ...] = ("coco",),
+    also: Sequence[Kind] = (),
 ) -> Evaluation:
     """An evaluation of the results of a split.
 
@@ -215,9 +232,14 @@ def judge_columns(
         kind: what is compared.
         sigmas: of keypoints, as for ``coco.evaluate_columns``.
         protocols: by which boxes are judged besides COCO's.
+        also: further kinds that COCO's numbers are worked out for.
 
     Raises:
         ValueError: columns of different numbers of images, or a label that ``classes`` does not have.
     """
-    result = evaluate_columns(truth, found, classes, image_ids, kind=kind, sigmas=sigmas)
-    return Evaluation(result, truth, found, image_ids, classes, seconds_per_image, protocols=protocols)
+    result, *further = (
+        evaluate_columns(truth, found, classes, image_ids, kind=each, sigmas=sigmas) for each in (kind, *also)
+    )
+    return Evaluation(
+        result, truth, found, image_ids, classes, seconds_per_image, protocols=protocols, also=tuple(further)
+    )

@@ -48,7 +48,12 @@ def evaluation_at(evaluation: Evaluation, temperature: float) -> Evaluation:
         return evaluation
     found = replace(evaluation.found, scores=scores_at(evaluation.found.scores, temperature))
     judged = judge_columns(
-        evaluation.truth, found, evaluation.classes, evaluation.image_ids, evaluation.seconds_per_image
+        evaluation.truth,
+        found,
+        evaluation.classes,
+        evaluation.image_ids,
+        evaluation.seconds_per_image,
+        also=[each.kind for each in evaluation.also],
     )
     return replace(judged, temperature=temperature)
 

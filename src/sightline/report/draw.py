@@ -18,6 +18,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
 from sightline.errors import ConfigError
+from sightline.evaluation.coco import COCO_SIGMAS
 from sightline.files import write_atomically
 from sightline.structures import Classes, Detections, Target
 
@@ -46,6 +47,13 @@ PALETTE: tuple[Colour, ...] = (
 
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 """Suffixes of picture files that can be written."""
+
+COCO_LIMBS = (
+    *((0, 1), (0, 2), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
+    *((5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12)),
+    *((11, 13), (13, 15), (12, 14), (14, 16)),
+)
+"""Pairs of COCO's 17 keypoints that a line joins; objects with 17 keypoints are taken for COCO's persons."""
 
 _MASK_OPACITY = 0.35
 _PADDING = 2  # pixels between a label's letters and its edge
@@ -80,7 +88,8 @@ def draw(
         colours: (N,) of the boxes. Default: one a name, in order of first appearance.
         dashed: (N,) whether the box has a broken line. Default: none has.
         masks: (N, H, W) bool, tinted and outlined; or None.
-        keypoints: (N, K, 3) x, y and visibility; those with visibility 0 are not drawn; or None.
+        keypoints: (N, K, 3) x, y and visibility or score; those with 0 are not drawn; or None. COCO's 17 are joined by
+            lines.
 
     Returns:
         (3, H, W) uint8.
@@ -266,6 +275,9 @@ def _draw_masks(picture: Image.Image, masks: Tensor, colours: Sequence[Colour]) 
 def _draw_keypoints(canvas: ImageDraw.ImageDraw, keypoints: Tensor, colours: Sequence[Colour], line: int) -> None:
     radius = 1.5 * line
     for points, colour in zip(keypoints.tolist(), colours, strict=True):
+        for one, other in COCO_LIMBS if len(points) == len(COCO_SIGMAS) else ():
+            if points[one][2] > 0 and points[other][2] > 0:
+                canvas.line((*points[one][:2], *points[other][:2]), fill=colour, width=line)
         for x, y, visibility in points:
             if visibility > 0:
                 around = (x - radius, y - radius, x + radius, y + radius)

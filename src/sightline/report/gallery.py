@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sightline.data.segmentation import decode_segmentation
 from sightline.evaluation.coco import ignored_objects
-from sightline.evaluation.columns import image_rows
+from sightline.evaluation.columns import Found, Truth, image_rows
 from sightline.evaluation.evaluate import Evaluation, LabelledImages
 from sightline.report.draw import class_colours, draw, encode, side_by_side
-from sightline.structures import Sample
+from sightline.structures import Sample, Size
 
 Kind = Literal["best", "worst", "random"]
 
@@ -154,7 +155,8 @@ def drawn_truth(sample: Sample, evaluation: Evaluation, index: int, threshold: f
         for label, uncounted in zip(truth.labels[own].tolist(), ignored, strict=True)
     ]
     boxes, labels = _tensors(truth.boxes[own], truth.labels[own])
-    return _drawn(sample.image, boxes, names, None, labels=labels, dashed=missed[own].tolist())
+    shapes = _Shapes.of(truth, np.arange(len(truth))[own])
+    return _drawn(sample.image, boxes, names, None, labels=labels, dashed=missed[own].tolist(), shapes=shapes)
 
 
 def _missed(evaluation: Evaluation, index: int, threshold: float) -> NDArray[np.bool_]:
@@ -174,7 +176,34 @@ def drawn_prediction(sample: Sample, evaluation: Evaluation, index: int, thresho
     wrong = (matched.counted & ~matched.correct)[own].tolist()
     names = [evaluation.classes.names[label] for label in found.labels[own].tolist()]
     boxes, scores, labels = _tensors(found.boxes[own], found.scores[own], found.labels[own])
-    return _drawn(sample.image, boxes, names, scores, labels=labels, dashed=wrong)
+    shapes = _Shapes.of(found, own)
+    return _drawn(sample.image, boxes, names, scores, labels=labels, dashed=wrong, shapes=shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shapes:
+    """Masks (N, H, W) bool and keypoints (N, K, 3) of some objects in pixels of their image, where there are any."""
+
+    masks: Tensor | None
+    keypoints: Tensor | None
+
+    @classmethod
+    def of(cls, columns: Truth | Found, rows: NDArray[np.int64]) -> "_Shapes":
+        masks = None
+        if columns.segmentations is not None and len(rows):
+            runs = [columns.segmentations[row] for row in rows.tolist()]
+            masks = torch.stack([decode_segmentation(each, (each["size"][0], each["size"][1])) for each in runs])
+        points = None if columns.keypoints is None else torch.from_numpy(columns.keypoints[rows]).float()
+        return cls(masks, points)
+
+    def resized(self, size: Size, factor: Tensor) -> "_Shapes":
+        """The same in pixels of the picture of another size; ``factor`` is what x and y are multiplied by."""
+        masks, points = self.masks, self.keypoints
+        if masks is not None:
+            masks = F.interpolate(masks[:, None].to(torch.uint8), size=size, mode="nearest-exact")[:, 0].bool()
+        if points is not None:
+            points = points * torch.cat([factor, torch.ones(1)])
+        return _Shapes(masks, points)
 
 
 def _tensors(*columns: NDArray[Any]) -> tuple[Tensor, ...]:
@@ -184,7 +213,14 @@ def _tensors(*columns: NDArray[Any]) -> tuple[Tensor, ...]:
 
 
 def _drawn(
-    image: Tensor, boxes: Tensor, names: Sequence[str], scores: Tensor | None, *, labels: Tensor, dashed: Sequence[bool]
+    image: Tensor,
+    boxes: Tensor,
+    names: Sequence[str],
+    scores: Tensor | None,
+    *,
+    labels: Tensor,
+    dashed: Sequence[bool],
+    shapes: _Shapes,
 ) -> Tensor:
     """The picture at the size of the report, small ones enlarged, with boxes: drawn last, so that lines stay sharp."""
     if image.dtype != torch.uint8:
@@ -193,8 +229,18 @@ def _drawn(
     scale = LARGEST_SIDE / max(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     resized = F.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)[0].round().to(torch.uint8)
-    factor = torch.tensor([size[1] / width, size[0] / height] * 2)
-    return draw(resized, boxes * factor, names, scores, colours=class_colours(labels), dashed=dashed)
+    factor = torch.tensor([size[1] / width, size[0] / height])
+    shapes = shapes.resized(size, factor)
+    return draw(
+        resized,
+        boxes * factor.repeat(2),
+        names,
+        scores,
+        colours=class_colours(labels),
+        dashed=dashed,
+        masks=shapes.masks,
+        keypoints=shapes.keypoints,
+    )
 
 
 def small_jpeg(image: Tensor) -> bytes:

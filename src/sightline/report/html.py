@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sightline.evaluation.bootstrap import Comparison
-from sightline.evaluation.coco import ClassResult, ignored_objects
+from sightline.evaluation.coco import ClassResult, CocoResult, ignored_objects
 from sightline.evaluation.cost import Cost
 from sightline.evaluation.curves import OperatingPoint
 from sightline.evaluation.evaluate import Evaluation
@@ -93,6 +93,7 @@ def render(report: ReportData) -> str:
         "Compared with": comparison_section(report.comparison),
         "Protocols": _protocols(report.evaluation),
         "Precision and recall": _curves(report.evaluation),
+        **{f"Judged by {each.kind}": _further(each) for each in report.evaluation.also},
         "Classes": _class_table(report.evaluation),
         "What is wrong": wrong_section(report.evaluation) if report.evaluation.result.kind == "boxes" else "",
         "Calibration": calibration_section(report.evaluation, report.calibration),
@@ -125,6 +126,7 @@ def _headline(report: ReportData) -> str:
     result, cost = report.evaluation.result, report.cost
     measure = result.measure
     values = [(number(result.ap), f"AP, {measure} 0.50 to 0.95"), (number(result.ap50), f"AP50, {measure} 0.50")]
+    values += [(number(each.ap), f"AP of {each.kind}") for each in report.evaluation.also]
     values.append((number(report.evaluation.operating_point.f1), "F1 at the best threshold"))
     if cost is not None:
         values += [(number(cost.milliseconds, 1), "ms an image"), (_quantity(cost.parameters), "parameters")]
@@ -143,10 +145,28 @@ def flat_settings(config: Mapping[str, object], prefix: str = "") -> dict[str, o
     return flat
 
 
-def _curves(evaluation: Evaluation) -> str:
-    result = evaluation.result
+def _numbers(result: CocoResult) -> str:
+    """COCO's numbers in one row."""
     metrics = [(name, number(value)) for name, value in result.metrics().items()]
     names, values = "".join(f"<th>{name}</th>" for name, _ in metrics), "".join(f"<td>{v}</td>" for _, v in metrics)
+    return (
+        f'<div class="scroll"><table class="numbers"><thead><tr>{names}</tr></thead>'
+        f"<tbody><tr>{values}</tr></tbody></table></div>\n"
+    )
+
+
+def _further(result: CocoResult) -> str:
+    """The numbers and the classes of masks or keypoints, which are judged beside boxes."""
+    columns = ("class", "AP", "AP50", "AP75", result.recall_name)
+    rows: list[tuple[str, list[Cell]]] = [
+        (found.name, [(value, number(value)) for value in (found.ap, found.ap50, found.ap75, found.ar)])
+        for found in result.per_class
+    ]
+    return f'{_numbers(result)}<p class="soft">{escape(result.protocol)}.</p>\n{sortable_table(columns, rows)}'
+
+
+def _curves(evaluation: Evaluation) -> str:
+    result = evaluation.result
     point = evaluation.operating_point
     sizes = "m and l are objects of 32² to 96² and of over 96² pixels of area"
     if result.kind != "keypoints":
@@ -163,9 +183,7 @@ def _curves(evaluation: Evaluation) -> str:
             f"{' Rings mark the best score of each class.' if few else ''}</p>"
         )
     return (
-        f'<div class="scroll"><table class="numbers"><thead><tr>{names}</tr></thead>'
-        f"<tbody><tr>{values}</tr></tbody></table></div>\n"
-        f'<p class="soft">{escape(result.protocol)}: {sizes}.</p>\n'
+        f'{_numbers(result)}<p class="soft">{escape(result.protocol)}: {sizes}.</p>\n'
         + text
         + figures(
             (plots.pr_plot(result.curves, evaluation.class_operating_points, result.measure), plots.class_plot(result))
