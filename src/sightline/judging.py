@@ -119,7 +119,9 @@ def require_learnable(data: Dataset, system: System[Any]) -> Dataset:
         raise DataError(
             f"{system.name} is to find {len(ours)} keypoints ({', '.join(ours)}), but the set has {told}",
             place=f"{data.root}, split {data.split}",
-            cure=f"--set keypoints={','.join(theirs)}" if theirs else "use a set with keypoints, or another --model",
+            cure=f"--set 'keypoints={json.dumps(theirs)}'"
+            if theirs
+            else "use a set with keypoints, or another --model",
         )
     if "masks" not in system.finds:
         return data

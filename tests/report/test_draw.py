@@ -158,3 +158,17 @@ def test_pillow_and_back_is_the_same():
     image = torch.randint(0, 256, (3, 7, 5), dtype=torch.uint8)
     assert torch.equal(from_pillow(to_pillow(image)), image)
     assert encode(image, "PNG").startswith(b"\x89PNG")
+
+
+def test_a_persons_keypoints_are_joined_and_others_are_not():
+    """COCO's 17 have limbs: between the shoulders, 5 and 6, there is a line; a set of 16 has none."""
+    black, box = torch.zeros(3, 100, 100, dtype=torch.uint8), torch.tensor([[5.0, 5, 95, 95]])
+    keypoints = torch.zeros(1, 17, 3)
+    keypoints[0, 5], keypoints[0, 6] = torch.tensor([20.0, 50, 2]), torch.tensor([80.0, 50, 2])
+    between = [
+        int(draw(black, box, [""], colours=[(255, 255, 255)], keypoints=points)[:, 50, 50].max())
+        for points in (keypoints, keypoints[:, :16])
+    ]
+    assert between == [255, 0]
+    keypoints[0, 6, 2] = 0
+    assert int(draw(black, box, [""], colours=[(255, 255, 255)], keypoints=keypoints)[:, 50, 50].max()) == 0

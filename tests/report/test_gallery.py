@@ -1,6 +1,8 @@
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
+import torch
 from PIL import Image
 from report_fabricated import Images, judged
 
@@ -72,3 +74,37 @@ def test_missed_objects_and_wrong_detections_have_broken_lines(monkeypatch):
     calls.clear()
     gallery(judged(data, [1], scores=(0.9, 0.9)), data)
     assert calls[1] == (["cat", "dog"], [False, True])
+
+
+class Masked(Images):
+    """The same pictures with masks of the objects, and two keypoints each."""
+
+    def target(self, index):
+        target = super().target(index)
+        masks = torch.zeros(2, *target.size, dtype=torch.bool)
+        for mask, (x1, y1, x2, y2) in zip(masks, target.boxes.long().tolist(), strict=True):
+            mask[y1:y2, x1:x2] = True
+        points = torch.cat([target.boxes.view(2, 2, 2), torch.full((2, 2, 1), 2.0)], dim=2)
+        return replace(target, masks=masks, keypoints=points)
+
+
+def test_masks_and_keypoints_are_drawn_at_the_size_of_the_picture(monkeypatch):
+    data, shown = Masked(1), []
+    target = data.target(0)
+    found = Detections(
+        target.boxes, torch.tensor([0.9, 0.8]), target.labels, target.size, target.masks, target.keypoints
+    )
+
+    def noted(image, boxes, *arguments, masks=None, keypoints=None, **options):
+        shown.append((image.shape[1:], boxes, masks, keypoints))
+        return image
+
+    monkeypatch.setattr(gallery_module, "draw", noted)
+    gallery(judge([found], data), data)
+    assert len(shown) == 2
+    for size, boxes, masks, keypoints in shown:
+        assert masks.shape == (2, *size)
+        x1, y1, x2, y2 = boxes[0].round().long().tolist()
+        assert masks[0, y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].all()
+        assert int(masks[0].sum()) < 1.1 * (x2 - x1) * (y2 - y1)
+        torch.testing.assert_close(keypoints[..., :2].flatten(1), boxes)
