@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sightline.contract import CombinedSystem, NeuralSystem, System
+from sightline.contract import CombinedSystem, NeuralSystem, System, networks_of
 from sightline.data.dataset import Dataset
 from sightline.errors import ConfigError, DataError
 from sightline.evaluation.bootstrap import Comparison
-from sightline.evaluation.cost import WARM_UP, Cost, measure_cost
+from sightline.evaluation.cost import WARM_UP, Cost, count_parameters, measure_cost
 from sightline.evaluation.evaluate import Evaluation, LabelledImages, Progress, evaluate
 from sightline.evaluation.model_temperature import (
     calibration_on,
@@ -59,6 +59,7 @@ class Judgement:
         warnings: what the data that it was trained on have too little of.
         comparison: with another model on the same images, or None.
         pictures: what a report shows, where ``data`` is only the truth; None shows none.
+        combination: how a combined system looked (``CombinedSystem.describe``), or None for one model as it is.
     """
 
     evaluation: Evaluation
@@ -69,6 +70,7 @@ class Judgement:
     warnings: tuple[str, ...] = ()
     comparison: Comparison | None = None
     pictures: LabelledImages | None = None
+    combination: Mapping[str, object] | None = None
 
     def to_dict(self) -> dict[str, object]:
         """What metrics.json holds."""
@@ -77,6 +79,8 @@ class Judgement:
         fitted = None if self.calibration is None else asdict(self.calibration)
         told = {"temperature": fitted, "cost": cost, "warnings": list(self.warnings)}
         document = {**place, **self.evaluation.to_dict(), **told}
+        if self.combination is not None:
+            document["combination"] = dict(self.combination)
         return document if self.comparison is None else {**document, "comparison": self.comparison.to_dict()}
 
 
@@ -104,7 +108,8 @@ def judge(
     data, note = _with_masks(data, system)
     fast = ready(system, device=device, precision=precision)
     evaluation = evaluate(keeping_proposals(fast), data, batch_size=batch_size, workers=workers, progress=progress)
-    return Judgement(evaluation, _cost(system, fast, data[0]), data, note)
+    combination = system.describe() if isinstance(system, CombinedSystem) else None
+    return Judgement(evaluation, _cost(system, fast, data[0]), data, note, combination=combination)
 
 
 def require_learnable(data: Dataset, system: System[Any]) -> Dataset:
@@ -227,12 +232,16 @@ def write_judgement(
 def ready(system: System[Any], *, device: str = "auto", precision: PredictPrecision = "fp32") -> System[Any]:
     """A copy of a system that only predicts, on a device and as fast as it can; a classical system as it is.
 
+    Of a combined system the members are such copies.
+
     Raises:
         ConfigError: a device that this machine does not have, or an unknown precision.
     """
     if precision not in ("fp32", "bf16"):
         raise ConfigError(f"unknown precision {precision!r}", cure="choose fp32 or bf16")
     name, index = choose_accelerator(TrainOptions(device=device))
+    if isinstance(system, CombinedSystem):
+        return system.with_members([ready(member, device=device, precision=precision) for member in system.members])
     if not isinstance(system, NeuralSystem):
         return system
     return system.for_prediction(precision).to(name if index is None else f"{name}:{index}")
@@ -258,7 +267,7 @@ def _after_colon(note: str) -> str:
 
 def _cost(system: System[Any], fast: System[Any], sample: Sample) -> Cost | None:
     """The cost of one prediction, timed for some seconds; parameters are counted before norms are folded away."""
-    if not isinstance(fast, NeuralSystem) or not isinstance(system, NeuralSystem):
+    if not networks_of(fast):
         return None
     fast.predict([sample.image])
     start = time.perf_counter()
@@ -270,6 +279,5 @@ def _cost(system: System[Any], fast: System[Any], sample: Sample) -> Cost | None
     cost = measure_cost(
         fast, sample.image, repeats=max(least, min(most, int(_COST_SECONDS / seconds))), warm_up=warm_up
     )
-    parameters = [(p.numel(), p.requires_grad) for p in system.parameters()]
-    total, learning = sum(count for count, _ in parameters), sum(count for count, learns in parameters if learns)
+    total, learning = count_parameters(system)
     return replace(cost, parameters=total, trainable=learning)

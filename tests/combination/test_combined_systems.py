@@ -54,6 +54,7 @@ class RightHalf(System[Detections]):
 
     def __init__(self, classes: Classes = Classes(("disc", "star"))) -> None:  # noqa: B008
         self.classes = classes
+        self.keypoint_names = ("left_eye", "right_eye", "nose")
 
     def predict(self, images):
         return [self._one(image) for image in images]
@@ -162,7 +163,7 @@ def test_looks_at_several_sizes_are_fused_and_the_model_is_there_once():
 @pytest.mark.parametrize("members", [1, 2])
 def test_a_mirrored_look_comes_back_as_the_image_lies(members):
     # Half of the image is found on the right, and in the mirror on the right again: that is the left half.
-    system: System = MultiScale(RightHalf(), flip=True, keypoint_pairs=((0, 1),), fusion=NMSUnion())
+    system: System = MultiScale(RightHalf(), flip=True, fusion=NMSUnion())
     if members == 2:
         system = Ensemble((system, system))
     (found,) = system.predict(torch.zeros(3, 20, 40, dtype=torch.uint8))
@@ -244,7 +245,7 @@ def test_what_cannot_be_combined_is_refused():
     with pytest.raises(ConfigError, match="3 weights for 2 members"):
         Ensemble((model, model), (1.0, 1.0, 1.0))
     with pytest.raises(ConfigError, match="right_half looks at no proposals"):
-        RegionEnsemble((model, RightHalf()))
+        RegionEnsemble((RightHalf(),))
     for sides in ((0,), (64, 64)):
         with pytest.raises(ConfigError, match="the short sides are"):
             MultiScale(model, sides)

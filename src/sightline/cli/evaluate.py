@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightline.cli import options
+from sightline.cli import combining, options
 from sightline.cli.output import counter, show_findings, show_json
 from sightline.errors import ConfigError
 
@@ -75,6 +75,11 @@ def evaluate_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of --against: of the drawing. Default: 0.")] = None,
     imgsz: options.ImageSize = None,
+    multi_scale: combining.MultiScaleOption = None,
+    flip: combining.Flip = False,
+    ensemble: combining.EnsembleOption = None,
+    member_weights: combining.MemberWeights = None,
+    fusion: combining.FusionOption = None,
     batch: options.Batch = None,
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
@@ -87,10 +92,11 @@ def evaluate_command(
     if against is None:
         _refuse({"--resamples": resamples, "--seed": seed}, "one model alone")
     rival = _rival(against, resamples, seed, imgsz, batch, workers, device, precision)
+    combined = combining.Combining(multi_scale, flip, tuple(ensemble or ()), member_weights, fusion, imgsz)
     if predictions is not None:
         from sightline.cli.evaluate_results import Rules, evaluate_results
 
-        _refuse({"MODEL": model}, "--predictions")
+        _refuse({"MODEL": model, **combined.typed()}, "--predictions")
         _refuse({"--on-bad-image": on_bad_image if on_bad_image != "raise" else None}, "--predictions")
         if rival is None or rival.is_results:
             _refuse({"--imgsz": imgsz, "--batch": batch, "--workers": workers}, "--predictions")
@@ -106,17 +112,17 @@ def evaluate_command(
         raise ConfigError("what is to be judged is not said", cure="give a MODEL, or results with --predictions")
     _refuse({"--task": task, "--sigmas": sigmas}, "a MODEL, which says by itself what it finds")
     from sightline.cli.datasets import find_data
-    from sightline.cli.opening import calibration_of, describe_model, open_model
+    from sightline.cli.opening import calibration_of, describe_model
     from sightline.cli.session import show_judgement
     from sightline.data.bad_images import on_bad_image as bad_image_policy
     from sightline.data.dataset import open_dataset
     from sightline.data.screening import screened
     from sightline.evaluation.protocols import choose_protocols
     from sightline.judging import judge, write_judgement
-    from sightline.workflow import new_folder, resized
+    from sightline.workflow import new_folder
 
     chosen = choose_protocols(protocol)
-    system = resized(open_model(model), imgsz)
+    system = combined.system(model)
     if rival is not None:
         from sightline.cli.against import require_usable
 
@@ -140,11 +146,13 @@ def evaluate_command(
         judgement = replace(
             judgement,
             evaluation=replace(judgement.evaluation, protocols=chosen),
-            calibration=calibration_of(model),
+            combination=combined.described(model, system),
+            # A temperature is of one look of one model; what is fused of several has none.
+            calibration=None if combined.combines else calibration_of(model),
             comparison=None if rival is None else _comparison(judgement.evaluation, model, rival, opened),
         )
         if folder is not None:
-            config = describe_model(model, system)
+            config = {**describe_model(model, system), **combined.settings()}
             write_judgement(folder, judgement, title=f"{system.name} on {opened.name}", config=config)
     if as_json:
         show_json({**judgement.to_dict(), "out": None if out is None else str(out)})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sightline.cli import options
+from sightline.cli import combining, options
 from sightline.cli.output import counter, show_findings, show_json
 from sightline.errors import ConfigError, DataError
 
@@ -24,23 +24,29 @@ def predict_command(
     out: options.Out = None,
     threshold: Annotated[float, typer.Option(metavar="0..1", help="Smallest score that is shown and written.")] = 0.5,
     imgsz: options.ImageSize = None,
+    multi_scale: combining.MultiScaleOption = None,
+    flip: combining.Flip = False,
+    ensemble: combining.EnsembleOption = None,
+    member_weights: combining.MemberWeights = None,
+    fusion: combining.FusionOption = None,
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
     on_bad_image: options.OnBadImage = "skip",
     as_json: options.Json = False,
 ) -> None:
     """Find objects in images; write pictures and COCO results."""
-    from sightline.cli.opening import open_model
     from sightline.data import bad_images
     from sightline.data.image_files import list_images
     from sightline.judging import ready
-    from sightline.workflow import RUNS, new_folder, next_folder, resized
+    from sightline.workflow import RUNS, new_folder, next_folder
 
     if not 0 <= threshold <= 1:
         raise ConfigError(f"a threshold of {threshold:g} makes no sense", cure="give a --threshold from 0 to 1")
     reader = bad_images.ImageReader(bad_images.on_bad_image(on_bad_image))
     paths = list_images(images)
-    system = resized(open_model(model), imgsz)
+    combined = combining.Combining(multi_scale, flip, tuple(ensemble or ()), member_weights, fusion, imgsz)
+    system = combined.system(model)
+    how = combined.described(model, system)
     system = ready(system, device=device, precision=precision)  # type: ignore[arg-type]  # ready checks it
     with new_folder(next_folder(RUNS / "predict", numbered=True) if out is None else out) as folder:
         document = _predict_all(system, paths, reader, folder, threshold)
@@ -48,10 +54,14 @@ def predict_command(
     for line in reader.skipped:
         print(f"sightline: error: {line}", file=sys.stderr)
     if as_json:
-        show_json({**document, "out": str(folder), "failed": reader.skipped, "remarks": reader.counts})
+        show_json(
+            {**document, "combination": how, "out": str(folder), "failed": reader.skipped, "remarks": reader.counts}
+        )
     else:
         found = Counter(row["category"] for row in document["detections"])
         named = ", ".join(f"{count} {name}" for name, count in found.most_common())
+        if how is not None:
+            print(combining.told(how))
         print(f"{len(document['images'])} images: {named or 'nothing found'}\nwritten to {folder}")
     if reader.skipped:
         raise typer.Exit(_DATA_ERROR)

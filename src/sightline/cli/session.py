@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from sightline.cli.combining import told
 from sightline.cli.error_tables import show_comparison, show_errors
 from sightline.cli.judgement import show_evaluation
 from sightline.cli.output import findings_lines, share, show_json, show_table
@@ -228,6 +229,8 @@ def show_trained(trained: Trained, judgement: Judgement, data: SplitData, as_jso
 def show_judgement(judgement: Judgement) -> None:
     """The numbers as tables."""
     data, evaluation = judgement.data, judgement.evaluation
+    if judgement.combination is not None:
+        print(told(judgement.combination))
     note = f" ({judgement.note})" if judgement.note else ""
     show_evaluation(evaluation, f"{data.name}, split {data.split}, {len(data)} images{note}")
     show_errors(evaluation)

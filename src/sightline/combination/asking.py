@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sightline.contract import CombinedSystem, NeuralSystem, System, Task
 from sightline.proposals.proposer import Proposer
+from sightline.regions.keypoint_branch import mirror_pairs
 from sightline.structures import Detections
-from sightline.transforms.placement import Pairs
 
 
 class Asking:
@@ -78,6 +78,11 @@ class CombinedDetector(CombinedSystem[Detections]):
     def with_members(self, members: Sequence[System[Detections]]) -> Self:
         """As ``CombinedSystem``."""
 
+    def _answers_like(self, member: System[Detections]) -> None:
+        """Take over what a member answers with; for the constructors of frozen dataclasses."""
+        for name in ("classes", "finds", "keypoint_names"):
+            object.__setattr__(self, name, getattr(member, name))
+
 
 def mirrored_boxes(boxes: Tensor, width: int) -> Tensor:
     """Boxes (N, 4) of an image of ``width`` pixels as they lie in the image mirrored left to right; its own inverse."""
@@ -85,18 +90,18 @@ def mirrored_boxes(boxes: Tensor, width: int) -> Tensor:
     return torch.stack([width - x2, y1, width - x1, y2], dim=1)
 
 
-def mirrored_back(found: Detections, pairs: Pairs) -> Detections:
+def mirrored_back(found: Detections, keypoint_names: Sequence[str]) -> Detections:
     """What was found in a mirrored image, as it lies in the image itself.
 
     Args:
         found: in pixels of the mirrored image.
-        pairs: keypoints that trade places, such as those of left and right.
+        keypoint_names: of the keypoints in order; those that differ in left and right alone trade places.
     """
     width = found.size[1]
     keypoints = found.keypoints
     if keypoints is not None:
         order = list(range(keypoints.shape[1]))
-        for first, second in pairs:
+        for first, second in mirror_pairs(keypoint_names):
             order[first], order[second] = second, first
         keypoints = keypoints[:, order]
         keypoints = torch.cat([width - keypoints[..., :1], keypoints[..., 1:]], dim=2)

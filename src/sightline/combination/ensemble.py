@@ -40,7 +40,7 @@ class Ensemble(CombinedDetector):
     def __post_init__(self) -> None:
         require_alike(self.members)
         require_weights(self.weights, len(self.members))
-        object.__setattr__(self, "classes", self.members[0].classes)
+        self._answers_like(self.members[0])
 
     def asked(self) -> tuple[System[Detections], ...]:
         """The members."""
@@ -64,19 +64,24 @@ def require_alike(members: Sequence[System[Detections]]) -> None:
     """Look at systems that are to answer together.
 
     Raises:
-        ConfigError: there is none, or one is of other classes than the first.
+        ConfigError: there is none, or one is of other classes, keypoints or kinds of results than the first.
     """
     if not members:
         raise ConfigError("an ensemble of nothing", cure="give at least one model")
     first = members[0]
     for number, member in enumerate(members[1:], start=2):
-        if member.classes.names != first.classes.names:
-            raise ConfigError(
-                f"model {number} of the ensemble answers with the classes {', '.join(member.classes.names)}, but the "
-                f"first with {', '.join(first.classes.names)}",
-                cause="they were trained on different sets",
-                cure="combine models of the same classes, in the same order",
-            )
+        for what, ours, theirs in (
+            ("classes", first.classes.names, member.classes.names),
+            ("keypoints", first.keypoint_names, member.keypoint_names),
+            ("kinds of results", first.finds, member.finds),
+        ):
+            if ours != theirs:
+                raise ConfigError(
+                    f"model {number} of the ensemble answers with the {what} {', '.join(theirs) or 'none'}, but the "
+                    f"first with {', '.join(ours) or 'none'}",
+                    cause="they were trained on different sets, or find different things",
+                    cure=f"combine models of the same {what}, in the same order",
+                )
 
 
 def describe_members(members: Sequence[System[Detections]], weights: Sequence[float] | None) -> dict[str, object]:

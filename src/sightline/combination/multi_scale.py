@@ -14,7 +14,6 @@ from sightline.combination.fusion import BoxVoting, Fusion
 from sightline.contract import NeuralSystem, System
 from sightline.errors import ConfigError
 from sightline.structures import Classes, Detections
-from sightline.transforms.placement import Pairs
 
 
 @final
@@ -30,8 +29,6 @@ class MultiScale(CombinedDetector):
             its proportion. None: the system's own size alone.
         flip: whether each size is looked at mirrored as well.
         fusion: what makes one result of all.
-        keypoint_pairs: keypoints that trade places in a mirror.
-
     Raises:
         ConfigError: sizes that make no sense or that the system cannot choose; or nothing to combine.
     """
@@ -42,12 +39,11 @@ class MultiScale(CombinedDetector):
     short_sides: tuple[int, ...] = ()
     flip: bool = False
     fusion: Fusion = field(default_factory=BoxVoting)
-    keypoint_pairs: Pairs = ()
     classes: Classes = field(init=False)
     members: tuple[System[Detections], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", self.system.classes)
+        self._answers_like(self.system)
         object.__setattr__(self, "members", (self.system,))
         listed = ", ".join(map(str, self.short_sides))
         if min(self.short_sides, default=1) < 1 or len(set(self.short_sides)) < len(self.short_sides):
@@ -69,7 +65,7 @@ class MultiScale(CombinedDetector):
         if self.flip:
             mirrored = asking.mirrored()
             looks += [
-                [mirrored_back(found, self.keypoint_pairs) for found in mirrored.ask(system)] for system in self.asked()
+                [mirrored_back(found, self.keypoint_names) for found in mirrored.ask(system)] for system in self.asked()
             ]
         return [self.fusion(found) for found in zip(*looks, strict=True)]
 

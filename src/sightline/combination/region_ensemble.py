@@ -62,7 +62,7 @@ class RegionEnsemble(CombinedDetector):
                     cause="it is no detector of regions",
                     cure="fuse detections instead: nms, voting or wbf",
                 )
-        object.__setattr__(self, "classes", self.members[0].classes)
+        self._answers_like(self.members[0])
 
     def asked(self) -> tuple[System[Detections], ...]:
         """The members."""

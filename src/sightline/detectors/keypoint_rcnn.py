@@ -125,11 +125,18 @@ class KeypointRCNN(TwoStage[KeypointRCNNRaw]):
 
         A keypoint's score is the probability of the best cell of its map.
         """
-        counts = torch.bincount(raw.found.image_index, minlength=len(batch)).tolist()
-        scores = _probabilities(raw.keypoint_logits).amax(dim=(2, 3))[..., None]
+        return self._placed(raw.found, raw.keypoint_logits, batch)
+
+    def completed(self, found: Found, features: FeatureMaps, batch: ImageBatch) -> list[Detections]:
+        """Boxes that were found, with their keypoints."""
+        return self._placed(found, self.keypoint_logits(features, found.boxes, found.image_index), batch)
+
+    def _placed(self, every: Found, keypoint_logits: Tensor, batch: ImageBatch) -> list[Detections]:
+        counts = torch.bincount(every.image_index, minlength=len(batch)).tolist()
+        scores = _probabilities(keypoint_logits).amax(dim=(2, 3))[..., None]
         # In pixels of the batch, as the weights learned it: a map is told to a pixel's middle.
-        places, _ = keypoints_of_maps(raw.keypoint_logits, raw.found.boxes)
-        parts = zip(raw.found.per_image(batch), torch.split(places, counts), torch.split(scores, counts), strict=True)
+        places, _ = keypoints_of_maps(keypoint_logits, every.boxes)
+        parts = zip(every.per_image(batch), torch.split(places, counts), torch.split(scores, counts), strict=True)
         results = []
         for index, (found, points, own) in enumerate(parts):
             doubled = batch.to_original(points.repeat(1, 1, 2).flatten(0, 1), index)

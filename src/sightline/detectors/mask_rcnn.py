@@ -114,8 +114,16 @@ class MaskRCNN(TwoStage[MaskRCNNRaw]):
 
     def decode(self, raw: MaskRCNNRaw, batch: ImageBatch) -> list[Detections]:
         """Detections with their masks, in pixels of the images that went in."""
-        counts = torch.bincount(raw.found.image_index, minlength=len(batch)).tolist()
-        parts = zip(raw.found.per_image(batch), torch.split(raw.mask_logits.sigmoid(), counts), strict=True)
+        return self._pasted(raw.found, raw.mask_logits, batch)
+
+    def completed(self, found: Found, features: FeatureMaps, batch: ImageBatch) -> list[Detections]:
+        """Boxes that were found, with their masks."""
+        logits = self.mask_logits(features, found.boxes, found.image_index, found.labels)
+        return self._pasted(found, logits, batch)
+
+    def _pasted(self, every: Found, mask_logits: Tensor, batch: ImageBatch) -> list[Detections]:
+        counts = torch.bincount(every.image_index, minlength=len(batch)).tolist()
+        parts = zip(every.per_image(batch), torch.split(mask_logits.sigmoid(), counts), strict=True)
         return [
             replace(found, masks=paste_masks(shares, found.boxes, found.size, threshold=self.config.mask_threshold))
             for found, shares in parts

@@ -17,6 +17,7 @@ Departures and meanings, so that figures can be compared:
 import gc
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from sightline.contract import NeuralSystem
+from sightline.contract import NeuralSystem, System, networks_of
 from sightline.evaluation.columns import Floats
 from sightline.proposals.proposer import ImageProposals, Proposer, as_pixels
 from sightline.runtime import peak_memory, reset_peak_memory, resident_memory
@@ -51,7 +52,7 @@ class Cost:
         device: what it ran on.
         threads: CPU threads that PyTorch used.
         image_size: (H, W) of the image that went in.
-        prepared_size: (H, W) of the batch that the network saw.
+        prepared_size: (H, W) of the batch that the network saw; of several the largest.
         precision: data type of most parameters.
         repeats: predictions that were timed.
         proposal_milliseconds: median time of the proposals of one image; None without a proposer.
@@ -78,28 +79,32 @@ class Cost:
         return asdict(self)
 
 
-def measure_cost(system: NeuralSystem[Any, Any], image: Tensor, *, repeats: int = 20, warm_up: int = WARM_UP) -> Cost:
+def measure_cost(system: System[Any], image: Tensor, *, repeats: int = 20, warm_up: int = WARM_UP) -> Cost:
     """What predicting one image costs here and now.
 
     Args:
-        system: as it is meant to be used, on its device and in its precision.
+        system: a network, or a combination of some, as it is meant to be used, on its device and in its precision.
         image: (3, H, W) RGB, uint8 or float in 0..1.
         repeats: timed predictions, at least 1.
         warm_up: predictions that go before.
 
     Raises:
-        ValueError: fewer than one repeat.
+        ValueError: fewer than one repeat, or a system without a network.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
-    device = system.device
-    batch = system.prepare([image])
-    peak = _peak_memory(system, image)
-    proposing, given = _times(system, image, repeats, warm_up)
+    networks = networks_of(system)
+    if not networks:
+        raise ValueError(f"{system.name} has no network to measure")
+    device = networks[0].device
+    proposed = isinstance(system, NeuralSystem) and system.proposer is not None
+    peak = _peak_memory(system, image, device)
+    proposing, given = _times(system, image, device, repeats, warm_up)
     first, median, third = np.percentile(proposing + given, [25, 50, 75])
+    parameters, trainable = count_parameters(system)
     return Cost(
-        parameters=sum(parameter.numel() for parameter in system.parameters()),
-        trainable=sum(parameter.numel() for parameter in system.parameters() if parameter.requires_grad),
+        parameters=parameters,
+        trainable=trainable,
         flops=count_flops(system, image),
         milliseconds=float(median),
         quartiles=(float(first), float(third)),
@@ -107,16 +112,30 @@ def measure_cost(system: NeuralSystem[Any, Any], image: Tensor, *, repeats: int 
         device=_device_name(device),
         threads=torch.get_num_threads(),
         image_size=(image.shape[1], image.shape[2]),
-        prepared_size=(batch.images.shape[2], batch.images.shape[3]),
-        precision=_precision(system),
+        prepared_size=_prepared_size(networks, image),
+        precision=_precision(networks),
         repeats=repeats,
-        proposal_milliseconds=None if system.proposer is None else float(np.median(proposing)),
-        given_milliseconds=None if system.proposer is None else float(np.median(given)),
+        proposal_milliseconds=float(np.median(proposing)) if proposed else None,
+        given_milliseconds=float(np.median(given)) if proposed else None,
     )
 
 
-def count_flops(system: NeuralSystem[Any, Any], image: Tensor) -> int:
-    """Floating-point operations of one forward of an image, (3, H, W), after preparation; a multiply-add is 2."""
+def count_parameters(system: System[Any]) -> tuple[int, int]:
+    """Numbers that the networks of a system hold as parameters, and those of them that learn; shared ones once."""
+    every = {id(parameter): parameter for network in networks_of(system) for parameter in network.parameters()}
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in every.values()]
+    return sum(count for count, _ in counts), sum(count for count, learns in counts if learns)
+
+
+def count_flops(system: System[Any], image: Tensor) -> int:
+    """Floating-point operations of one forward of an image, (3, H, W), after preparation; a multiply-add is 2.
+
+    Of a combination those of a whole prediction, in which members may look at what others have found.
+    """
+    if not isinstance(system, NeuralSystem):
+        with FlopCounterMode(display=False) as counter:
+            system.predict([image])
+        return int(counter.get_total_flops())
     was_training = system.training
     system.eval()
     try:
@@ -139,26 +158,37 @@ class _Given(Proposer):
         return self.proposals
 
 
-def _times(system: NeuralSystem[Any, Any], image: Tensor, repeats: int, warm_up: int) -> tuple[Floats, Floats]:
+def _times(
+    system: System[Any], image: Tensor, device: torch.device, repeats: int, warm_up: int
+) -> tuple[Floats, Floats]:
     """(repeats,) milliseconds of the proposals of each prediction after the warm-up, 0 without a proposer; and of all
     the rest."""
     times = []
     for _ in range(warm_up + repeats):
-        _synchronise(system.device)
+        _synchronise(device)
         start = time.perf_counter()
-        proposer, given = system.proposer, None
-        if proposer is not None:
-            given = _Given(proposer.propose(as_pixels(image), system.proposal_count))
-        proposed = time.perf_counter()
-        system.proposer = given
-        try:
-            system.predict([image])
-        finally:
-            system.proposer = proposer
-        _synchronise(system.device)
-        times.append(((proposed - start) * 1e3, (time.perf_counter() - proposed) * 1e3))
+        proposed = _predict_in_parts(system, image)
+        _synchronise(device)
+        end = time.perf_counter()
+        times.append(((proposed - start) * 1e3, (end - proposed) * 1e3) if proposed else (0.0, (end - start) * 1e3))
     proposing, rest = np.asarray(times[warm_up:]).T
     return proposing, rest
+
+
+def _predict_in_parts(system: System[Any], image: Tensor) -> float | None:
+    """Predict, first the proposals and then all the rest with these given; the time between, None without proposer."""
+    if not isinstance(system, NeuralSystem) or system.proposer is None:
+        system.predict([image])
+        return None
+    proposer = system.proposer
+    given = _Given(proposer.propose(as_pixels(image), system.proposal_count))
+    proposed = time.perf_counter()
+    system.proposer = given
+    try:
+        system.predict([image])
+    finally:
+        system.proposer = proposer
+    return proposed
 
 
 def _synchronise(device: torch.device) -> None:
@@ -166,14 +196,20 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak_memory(system: NeuralSystem[Any, Any], image: Tensor) -> float | None:
+def _peak_memory(system: System[Any], image: Tensor, device: torch.device) -> float | None:
     """Peak memory of one prediction in MB, or None where it cannot be measured."""
     gc.collect()
-    if not reset_peak_memory(system.device):
+    if not reset_peak_memory(device):
         return None
-    before = 0 if system.device.type == "cuda" else resident_memory()
+    before = 0 if device.type == "cuda" else resident_memory()
     system.predict([image])
-    return max(0, peak_memory(system.device) - before) / _MEGABYTE
+    return max(0, peak_memory(device) - before) / _MEGABYTE
+
+
+def _prepared_size(networks: Sequence[NeuralSystem[Any, Any]], image: Tensor) -> Size:
+    """(H, W) of the largest batch that any of the networks sees."""
+    batches = [network.preparation.batch([image.to(network.device)]).images.shape for network in networks]
+    return max(((shape[2], shape[3]) for shape in batches), key=lambda size: size[0] * size[1])
 
 
 def _device_name(device: torch.device) -> str:
@@ -182,8 +218,9 @@ def _device_name(device: torch.device) -> str:
     return device.type
 
 
-def _precision(system: NeuralSystem[Any, Any]) -> str:
+def _precision(networks: Sequence[NeuralSystem[Any, Any]]) -> str:
     counts: Counter[torch.dtype] = Counter()
-    for parameter in system.parameters():
-        counts[parameter.dtype] += parameter.numel()
+    for network in networks:
+        for parameter in network.parameters():
+            counts[parameter.dtype] += parameter.numel()
     return str(counts.most_common(1)[0][0]).removeprefix("torch.") if counts else "none"
