@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sightline.contract import GradientStage, NeuralSystem, Recipe
 from sightline.errors import ConfigError
 from sightline.evaluation.perturbations import PERTURBATIONS
+from sightline.evaluation.proposal_recall import proposal_recall
 from sightline.evaluation.proposers import LOOKS, detection_with, judge_proposer, repeatability_on
 from sightline.proposals.proposer import ImageProposals, Proposer
 from sightline.structures import Classes, Detections, ImageBatch, Sample, Target
@@ -93,13 +94,23 @@ def test_a_proposer_is_judged_once_an_image_and_once_to_warm_up():
     Counting.looks.clear()
     calls: list[tuple[int, int]] = []
     result = judge_proposer("mine", Counting(), Pictures(), 7, lambda done, total: calls.append((done, total)))
-    assert Counting.looks == [7] * 4 and calls == [(1, 3), (2, 3), (3, 3)]
+    # It has no scores but makes any number: it is asked anew for each count.
+    assert Counting.looks == [7] + [7, 1, 3] * 3 and calls == [(1, 3), (2, 3), (3, 3)]
     assert result.recall.average_recall() == 1.0 and result.recall.counts == (1, 3, 7)
     assert result.recall.made == (1.0, 1.0, 1.0) and result.seconds > 0
     document = result.to_dict(Pictures.classes)
     assert (document["segments"], document["scores"], document["count"]) == (False, False, 7)
     assert document["recall"]["by_count"][0]["recall_50"] == 1.0
     assert document["detection"] is None and document["repeatability"] is None
+
+
+def test_ranked_proposals_are_cut_off_and_not_asked_for_again():
+    result = judge_proposer("mine", Relative(), Pictures(), 40)
+    again = proposal_recall(
+        [Pictures().target(index) for index in range(3)], [each.boxes for each in result.proposals], (1, 3, 10, 30, 40)
+    )
+    assert result.recall.counts == again.counts and (result.recall.overlaps == again.overlaps).all()
+    assert result.recall.made == (1, 3, 10, 30, 40)
 
 
 def test_repeatability_takes_as_many_looks_as_it_says():

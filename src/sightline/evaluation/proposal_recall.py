@@ -11,7 +11,7 @@ number of its own. Ignored objects (crowds, difficult ones) take no part.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,20 +128,33 @@ def proposal_recall(targets: Sequence[Target], proposals: Sequence[Tensor], coun
     Raises:
         ValueError: proposals of more or fewer images, or counts that do not increase from at least 1.
     """
-    if len(targets) != len(proposals):
-        raise ValueError(f"got proposals of {len(proposals)} images for {len(targets)} targets")
     if not counts or counts[0] < 1 or list(counts) != sorted(set(counts)):
         raise ValueError(f"counts must increase from at least 1, got {list(counts)}")
-    overlaps, labels, areas = [np.zeros((len(counts), 0))], [np.zeros(0, np.int64)], [np.zeros(0)]
-    for target, boxes in zip(targets, proposals, strict=True):
-        counted = target.select(~target.ignore)
-        pairs = pairwise_iou(counted.boxes.double(), boxes.double()).numpy()
-        overlaps.append(np.stack([matched_overlaps(pairs[:, :count]) for count in counts]))
-        labels.append(counted.labels.numpy())
-        areas.append(counted.areas.double().numpy())
-    made = [sum(min(len(boxes), count) for boxes in proposals) / max(1, len(proposals)) for count in counts]
-    joined = np.concatenate(overlaps, axis=1), np.concatenate(labels), np.concatenate(areas)
-    return ProposalRecall(tuple(counts), *joined, tuple(made), len(targets))
+    return asked_recall(targets, {count: [boxes[:count] for boxes in proposals] for count in counts})
+
+
+def asked_recall(targets: Sequence[Target], asked: Mapping[int, Sequence[Tensor]]) -> ProposalRecall:
+    """How well proposals cover the objects of a split that were asked for anew with each count.
+
+    Args:
+        targets: one an image.
+        asked: by the count that was asked for, in increasing order: (P, 4) boxes of each image, in pixels of it.
+
+    Raises:
+        ValueError: proposals of more or fewer images.
+    """
+    counted = [target.select(~target.ignore) for target in targets]
+    overlaps = []
+    for proposals in asked.values():
+        if len(targets) != len(proposals):
+            raise ValueError(f"got proposals of {len(proposals)} images for {len(targets)} targets")
+        pairs = zip(counted, proposals, strict=True)
+        found = [matched_overlaps(pairwise_iou(own.boxes.double(), boxes.double()).numpy()) for own, boxes in pairs]
+        overlaps.append(np.concatenate([np.zeros(0), *found]))
+    labels = np.concatenate([np.zeros(0, np.int64), *(own.labels.numpy() for own in counted)])
+    areas = np.concatenate([np.zeros(0), *(own.areas.double().numpy() for own in counted)])
+    made = tuple(sum(map(len, proposals)) / max(1, len(proposals)) for proposals in asked.values())
+    return ProposalRecall(tuple(asked), np.stack(overlaps), labels, areas, made, len(targets))
 
 
 def matched_overlaps(pairs: Floats) -> Floats:

@@ -17,7 +17,7 @@ from sightline.errors import ConfigError
 from sightline.evaluation.evaluate import LabelledImages, Progress, evaluate
 from sightline.evaluation.evaluation import Evaluation
 from sightline.evaluation.perturbations import PERTURBATIONS
-from sightline.evaluation.proposal_recall import ProposalRecall, counts_up_to, proposal_recall
+from sightline.evaluation.proposal_recall import ProposalRecall, asked_recall, counts_up_to
 from sightline.evaluation.repeatability import Repeatability, repeatability
 from sightline.proposals.proposer import ImageProposals, Proposer
 from sightline.structures import Detections
@@ -75,6 +75,9 @@ def judge_proposer(
 ) -> ProposerResult:
     """What a proposer does on a split. One look at the first image, which may compile something, is not timed.
 
+    What it does at smaller counts is judged by the first ones of its proposals; but a proposer that has no scores to
+    rank them by and still can make any number, such as a sliding window, is asked anew for each count, as in the paper.
+
     Args:
         name: that it is shown by.
         proposer: gives proposals anew; of one that keeps them the times would mean nothing.
@@ -86,6 +89,8 @@ def judge_proposer(
         DataError: an image that cannot be read.
     """
     proposals, targets, seconds = [], [], 0.0
+    asked: dict[int, list[Tensor]] = {number: [] for number in counts_up_to(count)}
+    anew = proposer.controllable and not proposer.scored
     for index in range(len(data)):
         sample = data[index]
         if index == 0:
@@ -94,9 +99,13 @@ def judge_proposer(
         proposals.append(proposer.propose(sample.image, count))
         seconds += time.perf_counter() - start
         targets.append(sample.target)
+        for number, boxes in asked.items():
+            fewer = anew and number < count
+            found = proposer.propose(sample.image, number) if fewer else proposals[-1]
+            boxes.append(found.boxes[:number])
         if progress is not None:
             progress(index + 1, len(data))
-    recall = proposal_recall(targets, [each.boxes for each in proposals], counts_up_to(count))
+    recall = asked_recall(targets, asked)
     return ProposerResult(name, proposer, count, tuple(proposals), seconds / max(1, len(data)), recall)
 
 
