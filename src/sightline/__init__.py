@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sightline.version import __version__
 
 if TYPE_CHECKING:
+    from sightline.comparing.compare import compare_systems
     from sightline.data.dataset import open_dataset
     from sightline.data.decode import read_image
     from sightline.evaluation.evaluate import evaluate
@@ -16,9 +17,20 @@ if TYPE_CHECKING:
     from sightline.workflow import train
     from sightline.zoo import create, load
 
-__all__ = ["__version__", "create", "evaluate", "load", "open_dataset", "read_image", "train", "train_seeds"]
+__all__ = [
+    "__version__",
+    "compare_systems",
+    "create",
+    "evaluate",
+    "load",
+    "open_dataset",
+    "read_image",
+    "train",
+    "train_seeds",
+]
 
 _HOMES = {
+    "compare_systems": "sightline.comparing.compare",
     "create": "sightline.zoo",
     "evaluate": "sightline.evaluation.evaluate",
     "load": "sightline.zoo",

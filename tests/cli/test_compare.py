@@ -23,6 +23,7 @@ from sightline.workflow import Splits
 
 SETTINGS = ["channels=16", "head_width=16", "proposals=20", "region_samples=16"]
 VARIANTS = ["more=faster_rcnn,proposals=30", "tested=trained:more,detections=3", "broken=trained:more,channels=8"]
+VARIANTS += ["both=trained:faster_rcnn+more,flip=true,fusion=nms"]
 RESULTS = ("best.safetensors", "predictions.json")
 NUMBERS = {
     *("AP", "AP50", "VOC07_AP50", "train_seconds", "proposal_seconds", "proposals_waited", "milliseconds"),
@@ -31,11 +32,13 @@ NUMBERS = {
 }
 
 
-def plan(shapes: Path, *, given: Path | None = None, seeds: int = 1, epochs: float = 1, **options: object) -> Plan:
+def plan(
+    shapes: Path, *, given: Path | None = None, seeds: int = 1, epochs: float = 1, rows: int = 4, **options: object
+) -> Plan:
     models = ["faster_rcnn"] if given is None else ["faster_rcnn", str(given)]
     training = {"epochs": epochs, "batch_size": 2, "workers": 0, "precision": "32", "device": "cpu", **options}
-    rows = entrants_of(models, VARIANTS, SETTINGS, "mobilenet_v3_small")
-    return Plan(rows, str(shapes), TrainOptions(**training), Splits(), seeds=seeds, image_size=64)
+    entrants = entrants_of(models, VARIANTS[:rows], SETTINGS, "mobilenet_v3_small")
+    return Plan(entrants, str(shapes), TrainOptions(**training), Splits(), seeds=seeds, image_size=64)
 
 
 class Lines(SilentProgress):
@@ -69,8 +72,8 @@ def document(folder: Path) -> dict:
 
 def test_table_has_the_numbers_of_the_runs(compared: Path, trained: Path) -> None:
     told = document(compared)
-    assert [row["name"] for row in told["systems"]] == ["faster_rcnn", "run", "more", "tested", "broken"]
-    assert [row["state"] for row in told["systems"]] == ["finished"] * 4 + ["failed"]
+    assert [row["name"] for row in told["systems"]] == ["faster_rcnn", "run", "more", "tested", "broken", "both"]
+    assert [row["state"] for row in told["systems"]] == ["finished"] * 4 + ["failed", "finished"]
     assert "does not fit" in told["systems"][4]["message"] or "shape" in told["systems"][4]["message"]
     assert told["judged_on"] == "shapes, split test, 2 images" and not told["finished"]
     assert told["protocols"]["VOC07_AP50"] == "VOC2007 AP@.50, 11 points"
@@ -93,6 +96,12 @@ def test_table_has_the_numbers_of_the_runs(compared: Path, trained: Path) -> Non
     assert tested["numbers"]["train_seconds"]["mean"] is None and tested["compared_with"] == "more"
     delta = tested["numbers"]["AP"]["mean"] - told["systems"][2]["numbers"]["AP"]["mean"]
     assert tested["delta"]["AP"] == pytest.approx(delta)
+    both = told["systems"][5]
+    assert both["compared_with"] == "faster_rcnn" and both["numbers"]["train_seconds"]["mean"] is None
+    members = [told["systems"][place]["numbers"]["parameters"]["mean"] for place in (0, 2)]
+    assert both["numbers"]["parameters"]["mean"] == sum(members)
+    combination = json.loads((compared / "both" / "metrics.json").read_text())["combination"]
+    assert combination["fusion"]["name"] == "nms" and len(combination["members"]) == 2
     with (compared / "compare.csv").open(newline="") as file:
         lines = {line["system"]: line for line in csv.DictReader(file)}
     for row in told["systems"][:4]:
@@ -110,10 +119,10 @@ def test_weights_of_another_row_are_used_with_other_settings(compared: Path) -> 
 
 def test_every_pair_that_was_judged_has_an_interval_and_the_page_tells_all(compared: Path) -> None:
     told = document(compared)
-    assert len(told["comparisons"]) == 6
+    assert len(told["comparisons"]) == 10
     assert {(each["A"], each["B"]) for each in told["comparisons"]} >= {("tested", "more"), ("run", "faster_rcnn")}
     page = (compared / "compare.html").read_text()
-    assert "5 systems on shapes" in page and "<b>broken</b> failed" in page and 'href="more/report.html"' in page
+    assert "6 systems on shapes" in page and "<b>broken</b> failed" in page and 'href="more/report.html"' in page
     assert "the weights of more with detections=3" in page and "the model file of" in page
 
 
@@ -125,7 +134,7 @@ def test_resume_trains_nothing_again_and_tries_what_failed(compared: Path, shape
         plan(shapes, given=trained, resume=True), out=copy, progress=lines, apart=False, resamples=30
     )
     assert found.failed == ("broken",)
-    assert sum("finished already" in line for line in lines.lines) == 4
+    assert sum("finished already" in line for line in lines.lines) == 5
     told = {"compare.html", "compare.json", "compare.csv"}  # where the damaged row lies is in its message
     assert {name: text for name, text in snapshot(copy).items() if name not in told} == {
         name: text for name, text in before.items() if name not in told
@@ -136,11 +145,11 @@ def test_resume_trains_nothing_again_and_tries_what_failed(compared: Path, shape
 
 def test_system_in_the_middle_goes_on_exactly(compared: Path, shapes, trained, tmp_path) -> None:
     out = tmp_path / "out"
-    cut = compare_systems(plan(shapes, given=trained), out=out, progress=Lines(stop_in=2), apart=False, resamples=30)
-    assert cut.stopped and [system.state for system in cut.systems] == ["finished", "finished"] + ["waiting"] * 3
-    assert (out / "compare.html").exists() and [row["state"] for row in document(out)["systems"]][2] == "waiting"
-    whole = compare_systems(plan(shapes, given=trained, resume=True), out=out, apart=False, resamples=30)
-    assert whole.failed == ("broken",) and not whole.stopped
+    cut = compare_systems(plan(shapes, rows=1), out=out, progress=Lines(stop_in=2), apart=False, resamples=30)
+    assert cut.stopped and [system.state for system in cut.systems] == ["finished", "waiting"]
+    assert (out / "compare.html").exists() and [row["state"] for row in document(out)["systems"]][1] == "waiting"
+    whole = compare_systems(plan(shapes, rows=1, resume=True), out=out, apart=False, resamples=30)
+    assert not whole.failed and not whole.stopped
     for row in ("faster_rcnn", "more"):
         for name in RESULTS:
             assert (out / row / name).read_bytes() == (compared / row / name).read_bytes()
@@ -165,7 +174,7 @@ def test_plan_is_read_as_it_was_written_and_seeds_have_folders_of_their_own(shap
     assert plan_of(json.loads(json.dumps(whole.to_dict()))) == whole
     folders = [run.folder for run in whole.runs()]
     assert folders[:3] == ["faster_rcnn-seed3", "run", "more-seed3"]
-    assert folders[5:] == ["faster_rcnn-seed4", "more-seed4", "tested-seed4", "broken-seed4"]
+    assert folders[6:] == ["faster_rcnn-seed4", "more-seed4", "tested-seed4", "broken-seed4", "both-seed4"]
 
 
 def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_path) -> None:
@@ -174,6 +183,13 @@ def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_
     assert "faster_rcnn_c4: " in fails(2, *words, "--set", "faster_rcnn_c4.anchors=3")
     assert "--seeds must be at least 1" in fails(2, *words, "--seeds", 0)
     assert "both give short_side" in fails(2, *words, "--imgsz", 64, "--set", "short_side=64")
+    words = ["compare", "--models", "faster_rcnn", "--data", shapes, "--out", tmp_path / "out", "--variant"]
+    assert "Looks.multi_scale.0 cannot be true" in fails(2, *words, "a=trained:faster_rcnn,multi_scale=[true]")
+    assert "fusion has no meaning with one look" in fails(2, *words, "a=trained:faster_rcnn,fusion=nms")
+    assert "a: FasterRCNNConfig has no setting flap" in fails(2, *words, "a=trained:faster_rcnn,flap=true")
+    two = ["b=faster_rcnn", "--variant"]
+    assert "no setting proposals" in fails(2, *words, *two, "a=trained:faster_rcnn+b,proposals=3")
+    assert "2 numbers" not in fails(2, *words, *two, "a=trained:faster_rcnn+b,member_weights=[1]")
     alone = ["compare", "--models", f"{trained},{trained}/best.safetensors", "--data", shapes]
     assert "two rows are called run" in fails(2, *alone)
     alone = ["compare", "--models", trained, "--variant", f"again={trained}", "--data", shapes, "--epochs", 3]
@@ -188,6 +204,7 @@ TINY_COMPARISON = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_command_killed_at_any_time_goes_on(shapes: Path, tmp_path: Path) -> None:
     """Two seeds, each system in a process of its own; whatever is killed takes the rest along, and nothing is lost."""
     words = [sys.executable, "-m", "sightline.cli.main", *TINY_COMPARISON, "--data", str(shapes), "--seeds", "2"]
@@ -200,7 +217,7 @@ def test_command_killed_at_any_time_goes_on(shapes: Path, tmp_path: Path) -> Non
     assert [row["state"] for row in whole["systems"]] == ["finished", "finished", "failed"]
     assert [len(row["runs"]) for row in whole["systems"]] == [2, 2, 0]
     out, kills = tmp_path / "out", 0
-    for wait in (7.0, 12.0, 17.0, 22.0, 600.0):
+    for wait in (9.0, 15.0, 21.0, 27.0, 900.0):
         process = start(out, *(["--resume"] if (out / "compare.json").exists() else []))
         try:
             assert process.wait(wait) == 1

@@ -34,9 +34,12 @@ def test_variants_add_up_and_know_what_they_are_based_on() -> None:
             "small=few,short_side=200",
             "test=trained:small,detections=5",
             "more=test,score_threshold=0.5",
+            "both=trained:test+few,fusion=nms",
         ],
     )
-    few, small, test, more = rows[1:]
+    few, small, test, more, both = rows[1:]
+    assert both == Entrant("both", "trained", "test+few", {"fusion": "nms"}, "test")
+    assert both.members == ("test", "few") and both.looks == {"fusion": "nms"} and both.own == {}
     assert few.settings == {"proposals": 300, "aspect_ratios": [0.5, 1, 2]} and few.base == "faster_rcnn"
     assert small == Entrant("small", "train", "faster_rcnn", {**few.settings, "short_side": 200}, "few")
     assert test == Entrant("test", "trained", "small", {"detections": 5}, "small")
@@ -64,6 +67,7 @@ def test_settings_of_all_give_way_to_those_of_one() -> None:
         (["faster_rcnn"], ["a/b=faster_rcnn"], [], "cannot be the name of a row"),
         (["faster_rcnn"], ["a=faster_rcnn,proposals"], [], "'faster_rcnn,proposals' is no model's name"),
         ([], ["a=trained:faster_rcnn"], [], "no row faster_rcnn is trained before it"),
+        (["faster_rcnn"], ["a=trained:faster_rcnn+few"], [], "no row few comes before it"),
         (["faster_rcnn"], [], ["backbone=resnet18"], "both give backbone"),
     ],
 )

@@ -178,9 +178,10 @@ def _run_all(desk: "_Desk", *, apart: bool) -> tuple[dict[str, Ending], bool]:
 def _run_one(desk: "_Desk", run: Run, stop: StopRequest, endings: Mapping[str, Ending], *, apart: bool) -> Ending:
     entrant = run.entrant
     if entrant.way == "trained" and run.seed is not None:
-        other = desk.plan.folder_of(entrant.model, run.seed)
-        if endings[other].state != "finished":
-            return Ending("failed", f"needs the weights of {other}, which failed")
+        runs = {other.entrant.name: other.folder for other in desk.plan.runs() if other.seed in (None, run.seed)}
+        wrong = next((name for name in entrant.members if endings[runs[name]].state != "finished"), None)
+        if wrong is not None:
+            return Ending("failed", f"needs the weights of {runs[wrong]}, which failed")
     if apart:
         desk.progress.stop()
         try:

@@ -8,7 +8,10 @@ judged as it is. A variant names its row itself and says what it differs in::
 
 ``BASE`` is a row above, a name of the catalogue, a model file or a run folder, looked for in this order. The settings
 of a row are kept by those that are based on it, so that variants add up one by one (the table of He et al. 2016, "Deep
-Residual Learning", appendix: box refinement, context, multi-scale testing). Nothing here imports torch.
+Residual Learning", appendix: box refinement, context, multi-scale testing). Settings of how
+a model is looked with go with weights that are there: ``multi_scale=[N,N]`` and ``flip=true`` look several times,
+``trained:A+B`` makes one of several, of which ``member_weights=[N,N]`` says how much each counts, and ``fusion=NAME``
+how results are joined. Nothing here imports torch.
 """
 
 import re
@@ -24,8 +27,11 @@ from sightline.zoo import CATALOGUE, MODEL_FILE
 Way = Literal["train", "given", "trained"]
 """From the catalogue; a model file that is there; the weights of another row."""
 
+LOOKS = ("multi_scale", "flip", "fusion", "member_weights")
+"""Settings of how a model is looked with, and of how several are made one; no model's own."""
+
 _WEIGHTS_OF = "trained:"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _NEXT_SETTING = re.compile(r",(?=\s*[A-Za-z_][A-Za-z0-9_.]*\s*=)")
 
 
@@ -37,7 +43,7 @@ class Entrant:
         name: of the row, and of its folder.
         way: ``train``: trained from the catalogue; ``given``: a model that is there already, only judged; ``trained``:
             the weights of another row, only judged.
-        model: name in the catalogue; path of a model file or run folder; name of the other row.
+        model: name in the catalogue; path of a model file or run folder; name of the other row, or of several with +.
         settings: that differ from the model's own.
         base: the row that this one is compared with, or None for the first.
     """
@@ -47,6 +53,21 @@ class Entrant:
     model: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     base: str | None = None
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Of a row that has the weights of others: their names."""
+        return tuple(self.model.split("+")) if self.way == "trained" else ()
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The settings of the model itself."""
+        return {name: value for name, value in self.settings.items() if name not in LOOKS}
+
+    @property
+    def looks(self) -> dict[str, Any]:
+        """The settings of how it looks, and of how several are made one."""
+        return {name: value for name, value in self.settings.items() if name in LOOKS}
 
     def to_dict(self) -> dict[str, object]:
         """As JSON has it, without the name."""
@@ -82,7 +103,7 @@ def _add(rows: dict[str, Entrant], row: Entrant, word: str) -> None:
     if not _NAME.fullmatch(row.name):
         raise ConfigError(
             f"{row.name!r} cannot be the name of a row and of its folder",
-            cure="use letters, digits and . _ + -, as --variant NAME=BASE",
+            cure="use letters, digits and . _ -, as --variant NAME=BASE",
         )
     if row.name in rows:
         raise ConfigError(f"two rows are called {row.name}", cure=f"name one of them: --variant NAME={word}")
@@ -123,7 +144,13 @@ def _variant(word: str, rows: Mapping[str, Entrant]) -> Entrant:
 
 
 def _of_weights(name: str, base: str, settings: Mapping[str, Any], rows: Mapping[str, Entrant]) -> Entrant:
-    """The weights of another row, or of a model that is there."""
+    """The weights of another row, or of a model that is there, or of several."""
+    if "+" in base:
+        members = [part.strip() for part in base.split("+")]
+        unknown = next((part for part in members if part not in rows), None)
+        if unknown is not None:
+            raise ConfigError(f"--variant {name}: no row {unknown} comes before it", cure=closest(unknown, list(rows)))
+        return Entrant(name, "trained", "+".join(members), settings, members[0])
     if base not in rows:
         row = _row(base)
         if row.way == "train":

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,12 @@ class Run:
     folder: str
 
 
+def _usual_splits() -> "Splits":
+    from sightline.workflow import Splits
+
+    return Splits()
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is compared, on what, and how it is trained.
@@ -55,7 +61,7 @@ class Plan:
     entrants: tuple[Entrant, ...]
     data: str
     options: "TrainOptions"
-    splits: "Splits"
+    splits: "Splits" = field(default_factory=_usual_splits)
     seeds: int = 1
     image_size: int | None = None
     backbone_weights: str | None = None

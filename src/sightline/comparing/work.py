@@ -1,15 +1,17 @@
 """What is done for one run of a comparison: the system is trained if it has to be, and judged; its folder tells all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from sightline.comparing.entrants import Entrant
+from sightline.comparing.entrants import LOOKS, Entrant
+from sightline.comparing.looks import combined, looks_of
 from sightline.comparing.plan import Plan, Run
 from sightline.config import merged, to_dict
-from sightline.contract import NeuralSystem, System
-from sightline.errors import ConfigError, SightlineError
+from sightline.contract import CombinedSystem, NeuralSystem, System
+from sightline.errors import ConfigError
 from sightline.judging import REPORT_FILE, judge, write_judgement
 from sightline.model_file import read_header
 from sightline.training.checkpoints import has_checkpoint
@@ -39,11 +41,23 @@ def require_settings(plan: Plan) -> None:
             if entrant.way == "train":
                 settings_of(entrant, plan.image_size)
             elif entrant.way == "trained":
-                base = rows[entrant.model]
-                configure(base.model, merged(dict(base.settings), dict(entrant.settings)))
+                _require_trained(entrant, rows)
             else:
+                looks_of(entrant.looks, 1)
                 path = model_path(entrant.model)
-                configure(read_header(path).system, entrant.settings, path)
+                configure(read_header(path).system, entrant.own, path)
+
+
+def _require_trained(entrant: Entrant, rows: Mapping[str, Entrant]) -> None:
+    """Of a row with the weights of others."""
+    looks_of(entrant.looks, len(entrant.members))
+    if len(entrant.members) == 1:
+        base = rows[entrant.model]
+        configure(base.model, merged(dict(base.settings), entrant.own))
+    elif entrant.own:
+        raise ConfigError(
+            f"several models as one have no setting {', '.join(entrant.own)}", cure=f"give {', '.join(LOOKS)}"
+        )
 
 
 @contextmanager
@@ -84,9 +98,9 @@ def work(plan: Plan, run: Run, folder: Path, progress: Progress) -> bool:
     progress.working(f"opening {plan.data}")
     if run.entrant.way == "train":
         return _train(plan, run, folder, progress)
-    system, path = _model(plan, run, folder)
+    system = _system(plan, run.entrant, run.seed, folder)
     data = open_splits(plan.data, plan.splits, classes=system.classes, on_bad_image=plan.on_bad_image)
-    _judge(system, path, data, folder / run.folder, run, plan.options, progress)
+    _judge(system, data, folder / run.folder, run, plan.options, progress)
     return True
 
 
@@ -105,26 +119,35 @@ def _train(plan: Plan, run: Run, folder: Path, progress: Progress) -> bool:
     return train(system, data, out=own, options=TrainOptions(**options), progress=progress).result.finished
 
 
-def _model(plan: Plan, run: Run, folder: Path) -> tuple[NeuralSystem[Any, Any], Path]:
-    """A model that is there, with what the row changes of it, and its file."""
-    entrant = run.entrant
-    place = folder / plan.folder_of(entrant.model, cast(int, run.seed)) if entrant.way == "trained" else entrant.model
-    path = model_path(place)
-    if entrant.settings:
-        header = read_header(path)
-        system = create(header.system, classes=header.classes, settings=entrant.settings, weights=path)
+def _system(plan: Plan, entrant: Entrant, seed: int | None, folder: Path) -> System[Any]:
+    """What a row judges: the weights that are there, with what it changes of them."""
+    if entrant.way == "train":
+        return _model(folder / plan.folder_of(entrant.name, cast(int, seed)), {})
+    if entrant.way == "given":
+        system = _model(Path(entrant.model), entrant.own)
+        return combined([resized(system, plan.image_size)], looks_of(entrant.looks, 1))
+    rows = {row.name: row for row in plan.entrants}
+    if len(entrant.members) == 1:
+        members: list[System[Any]] = [_model(folder / plan.folder_of(entrant.model, cast(int, seed)), entrant.own)]
     else:
-        system = load(path)
-    if not isinstance(system, NeuralSystem):
-        raise SightlineError(f"{system.name} is no neural system", place=path)
-    system.temperature = read_header(path).temperature
-    # What is trained here has its size already.
-    system = resized(system, plan.image_size if entrant.way == "given" else None)
-    return cast(NeuralSystem[Any, Any], system), path
+        members = [_system(plan, rows[name], seed, folder) for name in entrant.members]
+    return combined(members, looks_of(entrant.looks, len(members)))
+
+
+def _model(place: Path, settings: Mapping[str, Any]) -> System[Any]:
+    """The model of a file or run folder, with some of its settings changed."""
+    path = model_path(place)
+    if not settings:
+        return load(path)
+    header = read_header(path)
+    system = create(header.system, classes=header.classes, settings=settings, weights=path)
+    if isinstance(system, NeuralSystem):
+        system.temperature = header.temperature
+    return system
 
 
 def _judge(
-    system: System[Any], path: Path, data: SplitData, own: Path, run: Run, options: TrainOptions, progress: Progress
+    system: System[Any], data: SplitData, own: Path, run: Run, options: TrainOptions, progress: Progress
 ) -> None:
     split = data.test.split
 
@@ -132,10 +155,13 @@ def _judge(
         progress.working(f"predicting the {split} split", done, total)
 
     judgement = judge(system, data.test, device=options.device, progress=tell)
-    header = read_header(path)
-    config = {"model": str(path), "system": header.system, "stage": header.stage}
-    changed = {"changed": dict(run.entrant.settings)} if run.entrant.settings else {}
-    neural = {"config": to_dict(system.config)} if isinstance(system, NeuralSystem) else {}
+    config: dict[str, object] = {"system": system.name, "weights of": run.entrant.model}
+    if run.entrant.settings:
+        config["changed"] = dict(run.entrant.settings)
+    if isinstance(system, NeuralSystem):
+        config["config"] = to_dict(system.config)
+    if isinstance(system, CombinedSystem):
+        judgement = replace(judgement, combination={"models": [run.entrant.model], **system.describe()})
     progress.working("drawing pictures and writing the report")
     own.mkdir(parents=True, exist_ok=True)
-    write_judgement(own, judgement, title=f"{run.folder} on {data.test.name}", config={**config, **changed, **neural})
+    write_judgement(own, judgement, title=f"{run.folder} on {data.test.name}", config=config)
