@@ -14,7 +14,7 @@ from sightline.proposals.graph_segmentation import segment, sorted_edges
 from sightline.proposals.hierarchy import group
 from sightline.proposals.near_duplicates import distinct
 from sightline.proposals.region_features import bins_of_pixels, describe, smooth
-from sightline.proposals.selective_search import SelectiveSearch, SelectiveSearchQuality
+from sightline.proposals.selective_search import SelectiveSearch, SelectiveSearchQuality, ranked
 
 STEEPEST = 40.0
 
@@ -173,13 +173,17 @@ def test_the_same_image_gives_the_same_boxes_and_fewer_are_the_first_of_more() -
     assert not torch.equal(others, many[:7])
 
 
-def test_the_random_part_of_the_rank_prefers_groups_made_late() -> None:
-    """With positions 1 .. N times uniform numbers, the whole image comes before most: its value is at most 1."""
-    first = []
-    for seed in range(20):
-        boxes = SelectiveSearch(seed=seed).propose(torch.from_numpy(picture(60, 90, 7)), 5000).boxes
-        first.append(int((boxes == boxes.new_tensor([0, 0, 90, 60])).all(dim=1).nonzero()[0]) / len(boxes))
-    assert sorted(first)[10] < 0.1
+def test_rank_is_position_from_the_last_group_times_a_random_number() -> None:
+    sizes = (5, 3)
+    hierarchies = [np.array([[which, made, 9, 9] for made in range(n)], np.int32) for which, n in enumerate(sizes)]
+    worth = {}
+    for which, n in enumerate(sizes):
+        random = np.random.default_rng((4, which)).random(n)
+        for made in range(n):
+            position = n - made  # 1 for the last, which is the whole image
+            worth[which, made] = position * random[made]
+    wanted = sorted(worth, key=lambda each: worth[each])
+    assert [tuple(box[:2]) for box in ranked(hierarchies, 4).tolist()] == wanted
 
 
 def test_large_images_are_reduced_and_boxes_mapped_back() -> None:

@@ -90,7 +90,7 @@ class _Heap(NamedTuple):
     """
 
     likeness: NDArray[np.float64]
-    pairs: NDArray[np.int32]
+    pairs: NDArray[np.int64]
 
 
 @compiled
@@ -178,13 +178,15 @@ def _grown(heap: _Heap, needed: int) -> _Heap:
     """The heap with room for so many pairs and more."""
     if needed <= len(heap.likeness):
         return heap
-    likeness, pairs = np.empty(2 * needed, np.float64), np.empty((2 * needed, 2), np.int32)
-    likeness[: len(heap.likeness)], pairs[: len(heap.likeness)] = heap.likeness, heap.pairs
-    return _Heap(likeness, pairs)
+    larger = _Heap(np.empty(2 * needed, np.float64), np.empty((2 * needed, 2), np.int64))
+    for place in range(len(heap.likeness)):  # element by element: slices take numba seconds to compile
+        larger.likeness[place] = heap.likeness[place]
+        larger.pairs[place, 0], larger.pairs[place, 1] = heap.pairs[place, 0], heap.pairs[place, 1]
+    return larger
 
 
 @compiled
-def _chained(touching: NDArray[np.int32], most: int) -> _Chains:
+def _chained(touching: NDArray[np.int64], most: int) -> _Chains:
     """The chains of the segments."""
     heads, tails = np.full(most, -1, np.int32), np.full(most, -1, np.int32)
     named, following = np.empty(2 * len(touching), np.int32), np.full(2 * len(touching), -1, np.int32)
@@ -200,7 +202,7 @@ def _chained(touching: NDArray[np.int32], most: int) -> _Chains:
 
 @compiled
 def _neighbours(
-    chains: _Chains, parents: NDArray[np.int32], met: NDArray[np.int32], region: int, found: NDArray[np.int32]
+    chains: _Chains, parents: NDArray[np.int32], met: NDArray[np.int32], region: int, found: NDArray[np.int64]
 ) -> int:
     """Write the neighbours of a region to ``found`` and leave one link to each in its chain; returns how many."""
     heads, tails, named, following = chains
@@ -241,19 +243,19 @@ def _merge(tree: _Tree, chains: _Chains, a: int, b: int, made: int) -> None:
 
 
 @compiled
-def _group(tree: _Tree, touching: NDArray[np.int32], colours: int, weights: NDArray[np.float64], pixels: int) -> None:
+def _group(tree: _Tree, touching: NDArray[np.int64], colours: int, weights: NDArray[np.float64], pixels: int) -> None:
     """Fill in the regions of the tree after its segments."""
     most = len(tree.sizes)
     made = (most + 1) // 2
     for region in range(made):
         _share(tree, region, colours)
     room = 4 * len(touching) + 16
-    heap, waiting = _Heap(np.empty(room, np.float64), np.empty((room, 2), np.int32)), len(touching)
+    heap, waiting = _Heap(np.empty(room, np.float64), np.empty((room, 2), np.int64)), len(touching)
     for place in range(waiting):
         a, b = touching[place, 0], touching[place, 1]
         _push(heap, place, _likeness(tree, a, b, colours, weights, pixels), a, b)
     chains = _chained(touching, most)
-    parents, met, found = np.arange(most, dtype=np.int32), np.full(most, -1, np.int32), np.empty(most, np.int32)
+    parents, met, found = np.arange(most, dtype=np.int32), np.full(most, -1, np.int32), np.empty(most, np.int64)
     while waiting > 0:
         waiting -= 1
         a, b = _pop(heap, waiting)

@@ -34,14 +34,14 @@ class Regions:
         sizes: (S,) int64 pixels.
         boxes: (S, 4) int32 xyxy.
         counts: (S, D) int32 pixels in each bin: of all channels' colours, then of all channels' textures.
-        pairs: (P, 2) int32 segments that touch, the lower label first.
+        pairs: (P, 2) int64 segments that touch, the lower label first.
         colours: how many of the D bins are of colour.
     """
 
     sizes: NDArray[np.int64]
     boxes: NDArray[np.int32]
     counts: NDArray[np.int32]
-    pairs: NDArray[np.int32]
+    pairs: NDArray[np.int64]
     colours: int
 
 
@@ -126,7 +126,7 @@ def describe(labels: NDArray[np.int32], count: int, bins: NDArray[np.uint16]) ->
     signed = _count(labels, count, bins, channels * (COLOUR_BINS + AXES * _SIGNED))
     counts = _unsigned(signed, sizes, channels)
     keys = np.unique(_touching(labels, count))
-    pairs = np.stack((keys // count, keys % count), axis=1).astype(np.int32)
+    pairs = np.stack((keys // count, keys % count), axis=1)
     return Regions(sizes, boxes, counts, pairs, channels * COLOUR_BINS)
 
 

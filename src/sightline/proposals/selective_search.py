@@ -15,7 +15,7 @@ Segments have at least ``k`` pixels, as in the authors' code.
 """
 
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -79,12 +79,7 @@ class HierarchicalGrouping(Proposer, ABC):
 
         height, width = require_askable(image, count)
         seen = _reduced(image, self.longer_side)
-        found, worth = [], []
-        for strategy, boxes in enumerate(self._hierarchies(seen.numpy())):
-            random = np.random.default_rng((self.seed, strategy)).random(len(boxes))
-            found.append(boxes)
-            worth.append(random * np.arange(len(boxes), 0, -1))
-        boxes = np.concatenate(found)[np.argsort(np.concatenate(worth), kind="stable")]
+        boxes = ranked(list(self._hierarchies(seen.numpy())), self.seed)
         boxes = boxes[distinct(boxes, self.overlap)[:count]]
         across, down = width / seen.shape[2], height / seen.shape[1]
         return ImageProposals(torch.from_numpy((boxes * (across, down, across, down)).astype(np.float32)))
@@ -124,6 +119,20 @@ class SelectiveSearchQuality(HierarchicalGrouping):
 
     name: ClassVar[str] = "selective_search_quality"
     summary: ClassVar[str] = "the same with 80 strategies (quality)"
+
+
+def ranked(hierarchies: Sequence[NDArray[np.int32]], seed: int) -> NDArray[np.int32]:
+    """The boxes of all hierarchies, the best first.
+
+    Args:
+        hierarchies: (N_i, 4) boxes of each strategy, in the order in which they were made.
+        seed: of the random numbers, one stream a strategy.
+    """
+    worth = [
+        np.random.default_rng((seed, strategy)).random(len(boxes)) * np.arange(len(boxes), 0, -1)
+        for strategy, boxes in enumerate(hierarchies)
+    ]
+    return np.concatenate(hierarchies)[np.argsort(np.concatenate(worth), kind="stable")]
 
 
 def _reduced(image: Tensor, longer_side: int) -> Tensor:
