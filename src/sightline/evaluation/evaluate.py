@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from sightline.contract import NeuralSystem, System
 from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.columns import Found, Kind, Truth, found_of, joined_found, truth_of
-from sightline.evaluation.evaluation import Evaluation, judge_columns
+from sightline.evaluation.evaluation import Evaluation, judge_columns, judged_also
 from sightline.processes import ALONE, Processes
 from sightline.runtime import is_out_of_memory
 from sightline.structures import Classes, Detections, Sample, Size, Target
@@ -78,7 +78,7 @@ def judge(
     found = detections if isinstance(detections, Found) else found_of(detections)
     image_ids = tuple(record.image_id for record in data.records)
     also = [kind for kind in finds if kind != "boxes" and _comparable(truth, found, kind)]
-    return judge_columns(truth, found, data.classes, image_ids, seconds_per_image, also=also)
+    return judged_also(judge_columns(truth, found, data.classes, image_ids, seconds_per_image), also)
 
 
 def _comparable(truth: Truth, found: Found, kind: Kind) -> bool:

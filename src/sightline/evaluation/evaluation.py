@@ -6,7 +6,7 @@ then nothing here imports torch.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -219,7 +219,6 @@ def judge_columns(
     kind: Kind = "boxes",
     sigmas: Sequence[float] | None = None,
     protocols: tuple[Protocol, ...] = ("coco",),
-    also: Sequence[Kind] = (),
 ) -> Evaluation:
     """An evaluation of the results of a split.
 
@@ -232,14 +231,20 @@ def judge_columns(
         kind: what is compared.
         sigmas: of keypoints, as for ``coco.evaluate_columns``.
         protocols: by which boxes are judged besides COCO's.
-        also: further kinds that COCO's numbers are worked out for.
 
     Raises:
         ValueError: columns of different numbers of images, or a label that ``classes`` does not have.
     """
-    result, *further = (
-        evaluate_columns(truth, found, classes, image_ids, kind=each, sigmas=sigmas) for each in (kind, *also)
-    )
-    return Evaluation(
-        result, truth, found, image_ids, classes, seconds_per_image, protocols=protocols, also=tuple(further)
-    )
+    result = evaluate_columns(truth, found, classes, image_ids, kind=kind, sigmas=sigmas)
+    return Evaluation(result, truth, found, image_ids, classes, seconds_per_image, protocols=protocols)
+
+
+def judged_also(evaluation: Evaluation, kinds: Sequence[Kind]) -> Evaluation:
+    """The evaluation with COCO's numbers of further kinds of the same detections.
+
+    Raises:
+        ValueError: columns without the masks or keypoints that are to be judged.
+    """
+    truth, found, ids = evaluation.truth, evaluation.found, evaluation.image_ids
+    also = [evaluate_columns(truth, found, evaluation.classes, ids, kind=kind) for kind in kinds]
+    return replace(evaluation, also=tuple(also))

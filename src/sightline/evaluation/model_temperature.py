@@ -11,7 +11,7 @@ from typing import Any
 from sightline.contract import NeuralSystem
 from sightline.evaluation.calibration import fit_temperature, scores_at
 from sightline.evaluation.coco import none_if_nan
-from sightline.evaluation.evaluation import Evaluation, judge_columns
+from sightline.evaluation.evaluation import Evaluation, judge_columns, judged_also
 from sightline.model_file import Calibration, read_header, write_model
 
 
@@ -53,9 +53,8 @@ def evaluation_at(evaluation: Evaluation, temperature: float) -> Evaluation:
         evaluation.classes,
         evaluation.image_ids,
         evaluation.seconds_per_image,
-        also=[each.kind for each in evaluation.also],
     )
-    return replace(judged, temperature=temperature)
+    return replace(judged_also(judged, [each.kind for each in evaluation.also]), temperature=temperature)
 
 
 def keep_calibration(path: Path, system: NeuralSystem[Any, Any], calibration: Calibration) -> None:
