@@ -23,8 +23,12 @@ from torch import Tensor
 from sightline.structures import Size
 
 
+@dataclass(frozen=True)
 class Perturbation(ABC):
-    """A change to an image, and the way back for boxes found in it. Subclasses are frozen dataclasses.
+    """A change to an image, and the way back for boxes found in it.
+
+    Args:
+        level: how far the image is changed, in ``unit``.
 
     Attributes:
         kind: the family that it belongs to.
@@ -33,11 +37,7 @@ class Perturbation(ABC):
 
     kind: ClassVar[str]
     unit: ClassVar[str]
-
-    @property
-    @abstractmethod
-    def level(self) -> float:
-        """How far the image is changed, in ``unit``."""
+    level: float
 
     @abstractmethod
     def apply(self, image: Tensor) -> Tensor:
@@ -64,16 +64,10 @@ class Scale(Perturbation):
 
     kind: ClassVar[str] = "scale"
     unit: ClassVar[str] = "times the size"
-    factor: float
-
-    @property
-    def level(self) -> float:
-        """The factor."""
-        return self.factor
 
     def size_for(self, size: Size) -> Size:
         """(H, W) that an image of ``size`` gets; never less than 1 pixel."""
-        return max(1, round(size[0] * self.factor)), max(1, round(size[1] * self.factor))
+        return max(1, round(size[0] * self.level)), max(1, round(size[1] * self.level))
 
     def apply(self, image: Tensor) -> Tensor:
         """The resized image."""
@@ -92,17 +86,11 @@ class JPEG(Perturbation):
 
     kind: ClassVar[str] = "JPEG"
     unit: ClassVar[str] = "quality in %"
-    quality: int
-
-    @property
-    def level(self) -> float:
-        """The quality."""
-        return float(self.quality)
 
     def apply(self, image: Tensor) -> Tensor:
         """The image as the file gives it back."""
         file = BytesIO()
-        _picture(image).save(file, "JPEG", quality=self.quality)
+        _picture(image).save(file, "JPEG", quality=round(self.level))
         return _pixels(Image.open(file).convert("RGB"))
 
 
@@ -112,23 +100,17 @@ LARGEST_ANGLE = 20.0
 
 @dataclass(frozen=True)
 class Rotation(Perturbation):
-    """A turn about the centre, bicubic, cut to the largest box of the image's own aspect that 20 degrees leave whole.
+    """A clockwise turn, bicubic, cut to the largest box of the image's aspect that 20 degrees leave whole.
 
     All angles are cut to the same box, so that all of them see the same part of the image.
     """
 
     kind: ClassVar[str] = "rotation"
     unit: ClassVar[str] = "degrees"
-    degrees: float
 
     def __post_init__(self) -> None:
-        if not -LARGEST_ANGLE <= self.degrees <= LARGEST_ANGLE:
-            raise ValueError(f"a rotation must be within {LARGEST_ANGLE:g} degrees, got {self.degrees}")
-
-    @property
-    def level(self) -> float:
-        """The angle, clockwise."""
-        return self.degrees
+        if not -LARGEST_ANGLE <= self.level <= LARGEST_ANGLE:
+            raise ValueError(f"a rotation must be within {LARGEST_ANGLE:g} degrees, got {self.level}")
 
     def apply(self, image: Tensor) -> Tensor:
         """The turned and cut image."""
@@ -162,7 +144,7 @@ class Rotation(Perturbation):
         return torch.cat([centres - half, centres + half], dim=1)[inside]
 
     def _direction(self) -> tuple[float, float]:
-        return math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
+        return math.cos(math.radians(self.level)), math.sin(math.radians(self.level))
 
 
 def inner_size(size: Size) -> Size:
@@ -179,22 +161,16 @@ def inner_size(size: Size) -> Size:
 
 @dataclass(frozen=True)
 class Brightness(Perturbation):
-    """The brightness of HSB times a factor, cut off at white; hue and saturation stay."""
+    """The brightness of HSB scaled and cut off at white; hue and saturation stay."""
 
     kind: ClassVar[str] = "brightness"
     unit: ClassVar[str] = "% of the brightness"
-    factor: float
-
-    @property
-    def level(self) -> float:
-        """The factor in percent."""
-        return 100 * self.factor
 
     def apply(self, image: Tensor) -> Tensor:
         """The brighter or darker image."""
         values = image.float()
         brightness = values.amax(dim=0, keepdim=True).clamp(min=1.0)
-        scale = torch.minimum(torch.full_like(brightness, self.factor), 255 / brightness)
+        scale = torch.minimum(torch.full_like(brightness, self.level / 100), 255 / brightness)
         return (values * scale).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -204,18 +180,12 @@ class Blur(Perturbation):
 
     kind: ClassVar[str] = "blur"
     unit: ClassVar[str] = "pixels of deviation"
-    deviation: float
-
-    @property
-    def level(self) -> float:
-        """The deviation."""
-        return self.deviation
 
     def apply(self, image: Tensor) -> Tensor:
         """The blurred image."""
-        radius = math.ceil(4 * self.deviation)
+        radius = math.ceil(4 * self.level)
         steps = torch.arange(-radius, radius + 1, dtype=torch.float32)
-        kernel = torch.exp(-((steps / self.deviation) ** 2) / 2)
+        kernel = torch.exp(-((steps / self.level) ** 2) / 2)
         kernel /= kernel.sum()
         values = F.pad(image.float()[:, None], (radius, radius, radius, radius), mode="replicate")
         values = F.conv2d(F.conv2d(values, kernel[None, None, None]), kernel[None, None, :, None])
@@ -224,23 +194,18 @@ class Blur(Perturbation):
 
 @dataclass(frozen=True)
 class SaltAndPepper(Perturbation):
-    """Some pixels made white or black, each by the toss of a coin; all of them where the image has no more."""
+    """Some pixels made white or black by the toss of a coin each, drawn from the seed; all where there are no more."""
 
     kind: ClassVar[str] = "salt and pepper"
     unit: ClassVar[str] = "pixels"
-    pixels: int
     seed: int = 0
-
-    @property
-    def level(self) -> float:
-        """How many pixels."""
-        return float(self.pixels)
 
     def apply(self, image: Tensor) -> Tensor:
         """The noisy image."""
-        rng = np.random.default_rng((self.seed, self.pixels))
+        count = round(self.level)
+        rng = np.random.default_rng((self.seed, count))
         changed = image.flatten(1).clone()
-        places = rng.choice(changed.shape[1], min(self.pixels, changed.shape[1]), replace=False)
+        places = rng.choice(changed.shape[1], min(count, changed.shape[1]), replace=False)
         white = rng.random(len(places)) < 0.5
         changed[:, torch.from_numpy(places)] = torch.from_numpy(np.where(white, 255, 0).astype(np.uint8))
         return changed.view(image.shape)
@@ -250,7 +215,7 @@ PERTURBATIONS: tuple[Perturbation, ...] = (
     *(Scale(factor) for factor in (0.5, 0.75, 0.9, 0.99, 1.01, 1.1, 1.5, 2.0)),
     *(JPEG(quality) for quality in (5, 25, 50, 75, 100)),
     *(Rotation(degrees) for degrees in (-20, -10, -5, 5, 10, 20)),
-    *(Brightness(factor) for factor in (0.5, 0.75, 0.9, 1.1, 1.25, 1.5)),
+    *(Brightness(percent) for percent in (50, 75, 90, 110, 125, 150)),
     *(Blur(deviation) for deviation in (0.5, 1, 2, 4, 8)),
     *(SaltAndPepper(pixels) for pixels in (1, 10, 100, 1000)),
 )
