@@ -96,3 +96,13 @@ def test_the_fine_tuning_draws_a_quarter_of_objects(batch):
 def test_settings_that_make_no_sense_are_refused_by_name(settings, told):
     with pytest.raises(ConfigError, match=told):
         RCNNConfig(**settings)
+
+
+def test_a_batch_without_any_region_costs_nothing_and_still_reaches_all_weights(batch):
+    system = make()
+    bare = ImageBatch(batch.images, batch.sizes, batch.original_sizes, proposals=(torch.zeros(0, 4),) * 2)
+    loss = system.loss(bare, [Target.empty((64, 96))] * 2)["classification"]
+    loss.value.backward()
+    assert loss.value == 0 and loss.count == 0
+    assert [name for name, p in system.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert system.predict(torch.zeros(3, 20, 30, dtype=torch.uint8))[0].size == (20, 30)
