@@ -62,7 +62,7 @@ class SVMDetectorConfig:
     long_side: int = 1000
     """Largest long side in pixels."""
     proposer: str = "selective_search"
-    """Who says where to look (``sightline proposals``)."""
+    """Who proposes regions: a name of ``sightline proposals --help``, or a model file whose RPN does."""
     proposals: int = 2000
     """Regions an image, in training and in prediction (section 2.2)."""
     region_samples: int = 64
