@@ -15,6 +15,10 @@ import torchvision
 from sightline.backbones.weights import download_state_dict
 from sightline.detectors.faster_rcnn import FasterRCNNConfig
 from sightline.detectors.faster_rcnn_weights import faster_rcnn_from
+from sightline.detectors.keypoint_rcnn import KeypointRCNN, KeypointRCNNConfig
+from sightline.detectors.keypoint_rcnn_weights import keypoint_rcnn_from
+from sightline.detectors.mask_rcnn import MaskRCNN, MaskRCNNConfig
+from sightline.detectors.mask_rcnn_weights import mask_rcnn_from
 from sightline.errors import ConfigError, ModelFileError
 from sightline.regions import torchvision_weights
 from sightline.regions.torchvision_weights import official_weights
@@ -98,3 +102,46 @@ def test_the_official_detector_loads_and_its_norms_have_no_epsilon(
     assert not torch.equal(tuned.class_logits.weight[1], model.class_logits.weight[1])
     with pytest.raises(ConfigError, match="do not fit backbone=resnet18"):
         faster_rcnn_from(FasterRCNNConfig(backbone="resnet18"), None, "coco")
+
+
+def test_the_official_mask_and_keypoint_detectors_load(
+    server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = server
+    detection = torchvision.models.detection
+    torch.manual_seed(0)
+    for build, ours_from, config, classes in (
+        (detection.maskrcnn_resnet50_fpn, mask_rcnn_from, MaskRCNNConfig(), 90),
+        (detection.keypointrcnn_resnet50_fpn, keypoint_rcnn_from, KeypointRCNNConfig(), 1),
+    ):
+        state = build(weights=None, weights_backbone=None).state_dict()
+        name = _serve(folder, {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")})
+        official = partial(official_weights, f"{address}/{name}")
+        monkeypatch.setattr(torchvision_weights, "official_weights", lambda _, official=official: official())
+        model = ours_from(config, None, "coco")
+        assert len(model.classes) == classes
+        assert model.classes.label_of("person") == 0
+        assert torch.equal(model.class_logits.bias, state["roi_heads.box_predictor.cls_score.bias"])
+        _assert_branch(model, state)
+        tuned = ours_from(config, Classes(("gnu", "person")), "coco")
+        assert "1 of 2 classes start anew" in tuned.origin
+        if classes == 90:
+            assert torch.equal(tuned.mask_branch.logits.weight[1], model.mask_branch.logits.weight[0])
+            assert not torch.equal(tuned.mask_branch.logits.weight[0], model.mask_branch.logits.weight[0])
+        else:
+            others = ours_from(KeypointRCNNConfig(keypoints=("tip", "base")), None, "coco")
+            assert "the maps of 2 keypoints start anew" in others.origin
+            assert torch.equal(others.head.fc6.weight, model.head.fc6.weight)
+
+
+def _assert_branch(model: MaskRCNN | KeypointRCNN, state: dict[str, torch.Tensor]) -> None:
+    """The branch has the weights of torchvision's, without those of a background's mask."""
+    if isinstance(model, MaskRCNN):
+        theirs = state["roi_heads.mask_predictor.mask_fcn_logits.weight"]
+        assert torch.equal(model.mask_branch.logits.weight, theirs[1:])
+        last = state["roi_heads.mask_head.3.0.weight"]
+        assert torch.equal(model.mask_branch.convolutions[3].weight, last)
+    else:
+        assert torch.equal(model.keypoint_branch.convolutions[7].weight, state["roi_heads.keypoint_head.14.weight"])
+        theirs = state["roi_heads.keypoint_predictor.kps_score_lowres.weight"]
+        assert torch.equal(model.keypoint_branch.maps.weight, theirs)

@@ -4,6 +4,7 @@ Legend: R regions, C channels of the pooled maps, K keypoints, m = 56 cells a si
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,8 @@ class KeypointBranch(nn.Module):
         self.maps = nn.ConvTranspose2d(width, keypoints, 4, stride=2, padding=1)
         for layer in (*self.convolutions, self.maps):
             assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(layer, nn.Conv2d) else "fan_out"
+            nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
 
     def forward(self, pooled: Tensor) -> Tensor:

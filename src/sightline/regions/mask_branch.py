@@ -4,6 +4,7 @@ Legend: R regions, C channels of the pooled maps, K classes, m = 28 cells a side
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,10 +35,15 @@ class MaskBranch(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv2d(before, width, 3, padding=1) for before in inputs)
         self.upsampling = nn.ConvTranspose2d(width, width, 2, stride=2)
         self.logits = nn.Conv2d(width, classes, 1)
-        for layer in (*self.convolutions, self.upsampling, self.logits):
+        for layer in (*self.convolutions, self.upsampling):
             assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(layer, nn.Conv2d) else "fan_out"
+            nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
+        # Every pixel begins at one half: scaled by the number of classes, few classes would begin with great losses.
+        nn.init.normal_(self.logits.weight, std=0.001)
+        assert self.logits.bias is not None
+        nn.init.zeros_(self.logits.bias)
 
     def forward(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """What each region's mask of one class looks like.
