@@ -15,7 +15,11 @@ from sightline.combination.region_ensemble import RegionEnsemble
 from sightline.combination.weighted_box_fusion import WeightedBoxFusion
 from sightline.contract import Recipe, System, networks_of
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
+from sightline.detectors.keypoint_rcnn import KeypointRCNN, KeypointRCNNConfig
+from sightline.detectors.mask_rcnn import MaskRCNN, MaskRCNNConfig
 from sightline.errors import ConfigError
+from sightline.evaluation.cost import measure_cost
+from sightline.judging import ready
 from sightline.proposals.proposer import ImageProposals, Proposer
 from sightline.structures import Classes, Detections
 
@@ -229,6 +233,50 @@ def test_what_is_combined_is_told():
     assert (first["system"], first["short_sides"], first["flip"]) == ("multi_scale", [64, 96], True)
     assert second == {"system": "faster_rcnn"}
     assert RegionEnsemble((model,)).describe()["fusion"]["of"] == "regions"
+
+
+@pytest.mark.parametrize("kind", ["masks", "keypoints"])
+def test_masks_and_keypoints_are_made_for_the_boxes_of_all(kind):
+    shared = {**SMALL, "detections": 4, "short_side": 64}
+    torch.manual_seed(0)
+    if kind == "masks":
+        config = MaskRCNNConfig(**shared, mask_width=8, mask_depth=1)
+        model = MaskRCNN(config, Classes(("disc", "star"))).eval()
+    else:
+        config = KeypointRCNNConfig(**shared, keypoint_width=8, keypoint_depth=1, keypoints=("left_eye", "right_eye"))
+        model = KeypointRCNN(config, Classes(("person",))).eval()
+    ensemble = RegionEnsemble((model, model))
+    assert ensemble.finds == ("boxes", kind) and ensemble.keypoint_names == model.keypoint_names
+    for ours, alone in zip(ensemble.predict(images()), model.predict(images()), strict=True):
+        assert len(ours) == len(alone) > 1
+        assert torch.allclose(ours.boxes, alone.boxes, atol=1e-3)
+        first, second = (getattr(found, kind) for found in (ours, alone))
+        assert (
+            float((first != second).float().mean()) < 1e-3 if kind == "masks" else torch.allclose(first, second, atol=1)
+        )
+
+
+def test_members_are_made_ready_for_prediction_each_by_itself():
+    model = small()
+    system = ready(Ensemble((MultiScale(model, (64, 96)), model)), device="cpu", precision="bf16")
+    networks = networks_of(system)
+    assert len(networks) == 3
+    assert {p.dtype for network in networks for p in network.parameters()} == {torch.bfloat16}
+    assert not any(p.requires_grad for network in networks for p in network.parameters())
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert all(len(found) for found in system.predict(images()))
+
+
+def test_the_cost_is_that_of_all_looks():
+    model, image = small(), images()[0]
+    cost = measure_cost(MultiScale(model, (64, 96)), image, repeats=1, warm_up=0)
+    each = [measure_cost(network, image, repeats=1, warm_up=0) for network in networks_of(MultiScale(model, (64, 96)))]
+    assert cost.parameters == each[0].parameters
+    assert cost.flops == each[0].flops + each[1].flops
+    assert cost.prepared_size == each[1].prepared_size != each[0].prepared_size
+    assert cost.proposal_milliseconds is None
+    with pytest.raises(ValueError, match="multi_scale has no network"):
+        measure_cost(MultiScale(RightHalf(), flip=True), image)
 
 
 def test_no_images_are_no_results():
