@@ -36,7 +36,8 @@ def compare_command(
             "--variant",
             metavar="NAME=BASE,KEY=VALUE,...",
             help="One more row, which differs from BASE (a row before it, or what --models takes) by settings; with "
-            "trained:BASE it has the weights of BASE and only the settings differ. May be repeated, and adds up.",
+            "trained:BASE it has the weights of BASE and only the settings differ (also multi_scale, flip), with "
+            "trained:A+B it is several as one (fusion, member_weights). May be repeated, and adds up.",
         ),
     ] = None,
     minutes: Annotated[
