@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sightline.errors import DataError
+from sightline.processes import Processes
 from sightline.proposals import cache
 from sightline.proposals.cache import CachedProposer, cached, propose_for
 from sightline.proposals.kept import ProposedSamples, without_proposals
@@ -182,6 +183,18 @@ def test_samples_in_memory_stay_there_and_are_proposed_for_once(folder: Path) ->
         assert [sample.image is held.image for sample, held in zip(proposed, samples, strict=True)] == [True, True]
     assert len(proposer.asked) == 2
     assert threading.get_ident() not in proposer.asked
+
+
+def test_processes_begin_with_other_images_and_end_with_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "usable_cores", lambda: 1)
+    reds = [3, 4, 5, 6, 7]
+    for rank, order in ((0, [3, 5, 7, 4, 6]), (1, [4, 6, 3, 5, 7])):
+        proposer, looked = Corner(), []
+        monkeypatch.setattr(cache, "as_pixels", lambda pixels, to=looked: to.append(int(pixels[0, 0, 0])) or pixels)
+        proposed = propose_for(OnDisk(reds), proposer, 1, lambda *_: None, Processes(rank, 2))
+        assert looked == order
+        assert [proposed[index].proposals.tolist() for index in range(5)] == [[[0, 0, red, red]] for red in reds]
+        assert len(proposer.asked) == (5 if rank == 0 else 0)
 
 
 def test_samples_of_floats_are_looked_at_as_pixels(folder: Path) -> None:

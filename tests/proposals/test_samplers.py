@@ -1,9 +1,13 @@
-"""The baselines of Hosang et al.: what they draw, against the distributions that they are to have."""
+"""The baselines of Hosang et al.: what they draw, against the distributions that they are to have; the table."""
+
+import ast
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import sightline
 from sightline.errors import ConfigError
 from sightline.proposals.build import PROPOSERS, build_proposer, describe_proposers
 from sightline.proposals.graph_segmentation import segment, sorted_edges
@@ -122,3 +126,20 @@ def test_the_table_names_its_proposers_and_refuses_others() -> None:
 def test_settings_that_make_no_sense_are_refused(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         build_proposer(name, settings)
+
+
+def test_numba_is_imported_by_what_is_compiled_and_that_by_calls_alone() -> None:
+    """Importing numba takes as long as a whole `sightline --help` may: only a call that needs it pays for it."""
+
+    def imports(path: Path) -> set[str]:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        named = [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]
+        return {*named, *(alias.name for node in body if isinstance(node, ast.Import) for alias in node.names)}
+
+    root = Path(sightline.__file__).parent
+    files = {f"sightline.{'.'.join(path.relative_to(root).with_suffix('').parts)}": path for path in root.rglob("*.py")}
+    assert [name for name, path in files.items() if "numba" in imports(path)] == ["sightline.proposals.compiled"]
+    compiled = {name for name, path in files.items() if "sightline.proposals.compiled" in imports(path)}
+    assert len(compiled) >= 5
+    heavy = {*compiled, "sightline.proposals.compiled"}
+    assert {name for name, path in files.items() if imports(path) & heavy} <= compiled

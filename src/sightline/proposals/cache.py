@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sightline.files import cache_folder
+from sightline.processes import ALONE, Processes
 from sightline.proposals.kept import ProposedSamples
 from sightline.proposals.proposer import ImageProposals, Proposer, as_pixels
 from sightline.runtime import usable_cores
@@ -99,9 +100,16 @@ def cached(proposer: Proposer) -> CachedProposer:
 
 
 def propose_for(
-    samples: Sequence[Sample], proposer: Proposer, count: int, tell: Callable[[int, int], None]
+    samples: Sequence[Sample],
+    proposer: Proposer,
+    count: int,
+    tell: Callable[[int, int], None],
+    processes: Processes = ALONE,
 ) -> Sequence[Sample]:
     """The samples with proposals of their images, which are looked at once, by as many threads as there are cores.
+
+    Several processes that need the same each begin with another share: what is left when one has done its own, the
+    others have put on the disk by then.
 
     Args:
         samples: of a data set. Where they are in memory, so are those with proposals; else only the proposals are, and
@@ -109,23 +117,27 @@ def propose_for(
         proposer: its proposals are read from the disk where they are kept, and kept where not.
         count: proposals asked for an image.
         tell: called with images done and images in all.
+        processes: this one among those that need the same proposals.
 
     Raises:
         DataError: an image that cannot be read.
     """
     keeping = cached(proposer)
+    turns = [(processes.rank + turn) % processes.count for turn in range(processes.count)]
+    order = [index for first in turns for index in range(first, len(samples), processes.count)]
 
     def boxes_of(index: int) -> Tensor:
         return keeping.propose(as_pixels(samples[index].image), count).boxes
 
-    boxes: list[Tensor] = []
-    pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="sightline-propose")
+    found: dict[int, Tensor] = {}
+    pool = ThreadPoolExecutor(max(1, usable_cores() // processes.count), thread_name_prefix="sightline-propose")
     try:
-        for each in pool.map(boxes_of, range(len(samples))):
-            boxes.append(each)
-            tell(len(boxes), len(samples))
+        for index, each in zip(order, pool.map(boxes_of, order), strict=True):
+            found[index] = each
+            tell(len(found), len(samples))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+    boxes = [found[index] for index in range(len(samples))]
     if isinstance(samples, list | tuple):
         return [replace(sample, proposals=each) for sample, each in zip(samples, boxes, strict=True)]
     return ProposedSamples(samples, boxes)

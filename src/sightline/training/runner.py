@@ -16,6 +16,7 @@ from sightline.contract import FitStage, FitStopped, GradientStage, NeuralSystem
 from sightline.errors import DataError
 from sightline.layers.sync_norm import synchronised_norms
 from sightline.model_file import require_fit, tensors_of
+from sightline.processes import Processes
 from sightline.proposals.cache import propose_for
 from sightline.proposals.kept import ProposedSamples, read_proposals
 from sightline.runtime import reset_peak_memory
@@ -134,10 +135,11 @@ def train(
             _norms(system, options, fabric),
         ):
             reset_peak_memory(fabric.device)
-            loading, held = _load(data.train, "training", system, options, timer, shown.working)
+            among = Processes(fabric.global_rank, fabric.world_size)
+            loading, held = _load(data.train, "training", system, options, timer, shown.working, among)
             val, val_held = (None, "none: the last weights count as the best")
             if data.val:
-                val, val_held = _load(data.val, "validation", system, options, timer, shown.working)
+                val, val_held = _load(data.val, "validation", system, options, timer, shown.working, among)
             state = checkpoint.state
             state = replace(state, proposal_seconds=state.proposal_seconds + timer.aside)
             checkpoint = replace(checkpoint, state=state)
@@ -284,6 +286,7 @@ def _load(
     options: TrainOptions,
     timer: Timer,
     tell: Callable[[str, int, int], None],
+    among: Processes,
 ) -> tuple[Loading, str]:
     """How a split is loaded, and one line on it for the log."""
     workers = sensible_workers(options.devices) if options.workers is None else options.workers
@@ -292,7 +295,7 @@ def _load(
         tell_proposed = partial(tell, f"proposing regions in the {split} split")
         # Proposals are kept on the disk, so that the next run has them for nothing: no budget pays for them.
         with timer.stopped():
-            held = propose_for(held, system.proposer, system.proposal_count, tell_proposed)
+            held = propose_for(held, system.proposer, system.proposal_count, tell_proposed, among)
         told += f"; {system.proposer.name} proposes up to {system.proposal_count} regions an image"
     return Loading(held, system.preparation, workers), told
 
