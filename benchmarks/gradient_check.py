@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from pairing import HEADER, compare, exit_code
 
-from sightline.contract import GradientStage, Optimiser
+from sightline.recipes import GradientStage, Optimiser
 from sightline.structures import Target
 from sightline.training.loader import TrainBatch
 from sightline.training.optimisers import build_optimiser

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-from sightline.contract import GradientStage, NeuralSystem, System
+from sightline.contract import NeuralSystem, System
 from sightline.data.bad_images import OnBadImage
 from sightline.data.catalogue.install import resolve_data
 from sightline.data.dataset import Dataset, open_dataset
@@ -34,6 +34,7 @@ from sightline.judging import (
     write_judgement,
 )
 from sightline.processes import Processes
+from sightline.recipes import GradientStage
 from sightline.report.gallery import Picture
 from sightline.structures import Classes, Sample
 from sightline.training import runner

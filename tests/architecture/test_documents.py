@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 SMALL = "--backbone mobilenet_v3_small --imgsz 64 --set channels=16 --set head_width=16 --set proposals=20 --workers 0"
 
+PYRAMID = "--set fast_rcnn.neck=fpn --set fast_rcnn.proposer=sliding_window"
+
 
 def blocks(document: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -55,6 +57,7 @@ def test_the_commands_of_the_readme_run_in_their_order(tmp_path, monkeypatch, ca
         if line.startswith("sightline "):
             # The same command on a smaller model for a shorter time.
             short = re.sub(r"--minutes \S+", f"--epochs 1 {SMALL}", line)
+            short += f" {PYRAMID}" if "fast_rcnn" in line else ""
             assert main(shlex.split(short)[1:]) == 0, capsys.readouterr().err
     (example,) = blocks(ROOT / "README.md", "python")
     exec(compile(example, "README.md", "exec"), {})

@@ -13,7 +13,7 @@ from sightline.combination.fusion import Averaging, BoxVoting, NMSUnion
 from sightline.combination.multi_scale import MultiScale
 from sightline.combination.region_ensemble import RegionEnsemble
 from sightline.combination.weighted_box_fusion import WeightedBoxFusion
-from sightline.contract import Recipe, System, networks_of
+from sightline.contract import System, networks_of
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.detectors.keypoint_rcnn import KeypointRCNN, KeypointRCNNConfig
 from sightline.detectors.mask_rcnn import MaskRCNN, MaskRCNNConfig
@@ -21,6 +21,7 @@ from sightline.errors import ConfigError
 from sightline.evaluation.cost import measure_cost
 from sightline.judging import ready
 from sightline.proposals.proposer import ImageProposals, Proposer
+from sightline.recipes import Recipe
 from sightline.structures import Classes, Detections
 
 FUSIONS = [NMSUnion(), BoxVoting(), Averaging(), WeightedBoxFusion()]

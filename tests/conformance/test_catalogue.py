@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sightline.contract import GradientStage, NeuralSystem
+from sightline.contract import NeuralSystem
 from sightline.geometry.iou import pairwise_iou
 from sightline.model_file import write_model
+from sightline.recipes import GradientStage
 from sightline.structures import Classes, Detections, LossTerm, Target
 from sightline.zoo import CATALOGUE, create, load
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from sightline.contract import GradientStage
 from sightline.detectors.keypoint_rcnn import COCO_KEYPOINTS, KeypointRCNN, KeypointRCNNConfig
 from sightline.detectors.mask_rcnn import MaskRCNN, MaskRCNNConfig
+from sightline.recipes import GradientStage
 from sightline.regions.keypoint_branch import mirror_pairs
 from sightline.structures import Classes, Target
 from sightline.transforms.flip import HorizontalFlip

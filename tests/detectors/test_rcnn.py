@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sightline.contract import FitStage, GradientStage
 from sightline.detectors.rcnn import RCNN, RCNNConfig
 from sightline.errors import ConfigError
+from sightline.recipes import FitStage, GradientStage
 from sightline.regions.warp import warp_regions
 from sightline.structures import Classes, ImageBatch, Target
 

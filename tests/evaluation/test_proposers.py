@@ -6,11 +6,12 @@ import torch
 from proposers_fabricated import Relative, Restless
 from torch import Tensor, nn
 
-from sightline.contract import GradientStage, NeuralSystem, Recipe
+from sightline.contract import NeuralSystem
 from sightline.errors import ConfigError
 from sightline.evaluation.perturbations import PERTURBATIONS
 from sightline.evaluation.proposers import LOOKS, detection_with, judge_proposer, repeatability_on
 from sightline.proposals.proposer import ImageProposals, Proposer
+from sightline.recipes import GradientStage, Recipe
 from sightline.structures import Classes, Detections, ImageBatch, Sample, Target
 from sightline.transforms.preparation import Preparation
 

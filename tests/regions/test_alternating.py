@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from sightline.contract import GradientStage, Recipe
 from sightline.data.scenes.config import ScenesConfig
 from sightline.data.scenes.scenes import make_sample
 from sightline.data.scenes.shapes import CLASS_NAMES
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.model_file import read_header
 from sightline.proposals.kept import read_proposals
+from sightline.recipes import GradientStage, Recipe
 from sightline.regions.alternating import PROPOSALS
 from sightline.structures import Classes, Sample
 from sightline.training.history import read_history

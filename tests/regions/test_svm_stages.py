@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sightline.contract import FitStopped, Workbench
 from sightline.errors import ConfigError
 from sightline.geometry.iou import pairwise_iou
+from sightline.recipes import FitStopped, Workbench
 from sightline.regions.svm_detector import RegionFeatures, SVMDetector, SVMDetectorConfig
 from sightline.regions.svm_stages import FOLDER, cache_features, fit_regressors, fit_svms, regions_of
 from sightline.structures import Classes, ImageBatch, Sample, Target

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from tiny_system import TinySystem, make_samples, make_system, negative_error, stage
 
-from sightline.contract import Optimiser, Recipe
 from sightline.errors import DataError, SightlineError
+from sightline.recipes import Optimiser, Recipe
 from sightline.structures import ImageBatch, LossTerm, Target
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions

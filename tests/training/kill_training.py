@@ -29,8 +29,8 @@ from tiny_system import TinySystem, make_samples, make_system, negative_error, s
 import sightline.training
 from sightline import workflow
 from sightline.cli.main import main
-from sightline.contract import FitStage, GradientStage, Optimiser, Recipe, Workbench
 from sightline.errors import ConfigError
+from sightline.recipes import FitStage, GradientStage, Optimiser, Recipe, Workbench
 from sightline.training import loop, runner
 from sightline.training.checkpoints import has_checkpoint, peek_state
 from sightline.training.job import Job, TrainData

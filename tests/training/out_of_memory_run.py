@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from tiny_system import TinyRaw, TinySystem, make_samples, negative_error, stage
 
-from sightline.contract import Recipe
 from sightline.errors import SightlineError
+from sightline.recipes import Recipe
 from sightline.structures import Detections, ImageBatch, LossTerm, Target
 from sightline.training.job import TrainData
 from sightline.training.options import TrainOptions

@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 from tiny_system import TinySystem, make_samples, make_system, negative_error, stage
 from torch import Tensor
 
-from sightline.contract import NeuralSystem, Optimiser, ParameterGroup, Recipe
+from sightline.contract import NeuralSystem
 from sightline.errors import SightlineError
 from sightline.layers.sync_norm import synchronised_norms
 from sightline.processes import Processes
+from sightline.recipes import Optimiser, ParameterGroup, Recipe
 from sightline.structures import ImageBatch, LossTerm, Sample, Target
 from sightline.training.devices import start_fabric
 from sightline.training.job import TrainData

@@ -8,9 +8,10 @@ import pytest
 import torch
 from tiny_system import TinySystem, make_samples, negative_error, stage
 
-from sightline.contract import DataNeeds, Recipe
+from sightline.contract import DataNeeds
 from sightline.data.dataset import open_dataset
 from sightline.errors import DataError
+from sightline.recipes import Recipe
 from sightline.structures import Classes, Sample, Target
 from sightline.training.guards.data_needs import check_data, count_examples
 from sightline.training.job import TrainData

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from sightline import runtime
-from sightline.contract import FitStage, GradientStage, Optimiser, Recipe
 from sightline.errors import ConfigError
+from sightline.recipes import FitStage, GradientStage, Optimiser, Recipe
 from sightline.training import devices
 from sightline.training.devices import choose_accelerator, choose_precision
 from sightline.training.options import TrainOptions, settle

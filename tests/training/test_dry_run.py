@@ -9,8 +9,8 @@ import pytest
 import torch
 from tiny_system import TinySystem, make_samples, make_system, negative_error, stage
 
-from sightline.contract import GradientStage, Recipe
 from sightline.errors import SightlineError
+from sightline.recipes import GradientStage, Recipe
 from sightline.structures import ImageBatch, LossTerm, Sample, Target
 from sightline.training.guards.replay import compute_apart
 from sightline.training.guards.worst_batch import worst_batch

@@ -5,8 +5,8 @@ import pytest
 from test_train import CrashAt, KilledError, assert_same, halve_head, history, run_one
 from tiny_system import TinySystem, make_system, stage
 
-from sightline.contract import FitStage, GradientStage, Optimiser, Schedule
 from sightline.errors import ConfigError
+from sightline.recipes import FitStage, GradientStage, Optimiser, Schedule
 from sightline.training.checkpoints import Checkpoint, peek_state, read_checkpoint, write_checkpoint
 from sightline.training.continuation import require_way_on
 from sightline.training.history import read_history

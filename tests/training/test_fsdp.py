@@ -13,9 +13,9 @@ from test_distributed import ONE_THREAD, differences, torchrun
 from tiny_system import make_samples, make_system, negative_error, stage
 from torch import Tensor
 
-from sightline.contract import Recipe
 from sightline.errors import ConfigError
 from sightline.model_file import load_weights
+from sightline.recipes import Recipe
 from sightline.training.checkpoints import read_checkpoint
 from sightline.training.devices import start_fabric
 from sightline.training.history import read_history

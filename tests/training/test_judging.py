@@ -10,9 +10,9 @@ import torch
 from test_train import CrashAt, assert_same, history, run_one
 from tiny_system import TinySystem, make_samples, make_system, stage
 
-from sightline.contract import FitStage, Recipe, Workbench
 from sightline.evaluation.evaluate import evaluate
 from sightline.processes import Processes
+from sightline.recipes import FitStage, Recipe, Workbench
 from sightline.structures import Classes, Sample
 from sightline.training.cache import HeldSamples
 from sightline.training.job import TrainData

@@ -21,8 +21,8 @@ from read_loggers import (
 )
 from tiny_system import make_samples, make_system, negative_error, stage
 
-from sightline.contract import Recipe
 from sightline.errors import ConfigError, SightlineError
+from sightline.recipes import Recipe
 from sightline.training.history import read_history
 from sightline.training.job import TrainData
 from sightline.training.loggers import choose

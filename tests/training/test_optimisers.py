@@ -4,8 +4,8 @@ from tiny_system import make_system
 from torch import nn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from sightline.contract import Optimiser, ParameterGroup
 from sightline.errors import ConfigError
+from sightline.recipes import Optimiser, ParameterGroup
 from sightline.training.batch_norm import describe_batch_norm
 from sightline.training.optimisers import (
     build_optimiser,

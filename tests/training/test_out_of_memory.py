@@ -11,9 +11,9 @@ import pytest
 import torch
 from tiny_system import TinySystem, make_samples, make_system, negative_error, stage
 
-from sightline.contract import Recipe
 from sightline.errors import SightlineError
 from sightline.evaluation.evaluate import predict_dataset
+from sightline.recipes import Recipe
 from sightline.runtime import is_out_of_memory
 from sightline.structures import ImageBatch, LossTerm, Sample, Target
 from sightline.training.cache import HeldSamples

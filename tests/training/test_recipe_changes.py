@@ -2,8 +2,8 @@
 
 import pytest
 
-from sightline.contract import GradientStage, Optimiser, Recipe, Schedule
 from sightline.errors import ConfigError
+from sightline.recipes import GradientStage, Optimiser, Recipe, Schedule
 from sightline.training.options import TrainOptions, describe_learning_rate, settle
 from sightline.training.schedules import learning_rate_share
 

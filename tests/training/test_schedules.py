@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from sightline.contract import Schedule
+from sightline.recipes import Schedule
 from sightline.training.schedules import learning_rate_share
 
 STEP = Schedule("step", warmup_steps=0)

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from tiny_system import SIDE, TinySystem, make_samples, negative_error, stage
 
-from sightline.contract import GradientStage, Optimiser, Recipe, Schedule
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.errors import ModelFileError, SightlineError
+from sightline.recipes import GradientStage, Optimiser, Recipe, Schedule
 from sightline.structures import Classes, ImageBatch, LossTerm, Sample, Target
 from sightline.training.guards.causes import Evidence, find_causes
 from sightline.training.guards.replay import Outcome

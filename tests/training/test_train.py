@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny_system import TinySystem, make_samples, make_system, negative_error, stage
 
-from sightline.contract import FitStage, GradientStage, Optimiser, ParameterGroup, Recipe, Schedule, Workbench
 from sightline.errors import ConfigError, DataError, ModelFileError, SightlineError
 from sightline.model_file import load_weights, read_header
 from sightline.proposals.proposer import ImageProposals, Proposer
+from sightline.recipes import FitStage, GradientStage, Optimiser, ParameterGroup, Recipe, Schedule, Workbench
 from sightline.training.checkpoints import read_checkpoint
 from sightline.training.history import read_history
 from sightline.training.job import TrainData

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sightline.contract import GradientStage, NeuralSystem, Optimiser, Recipe, Schedule
+from sightline.contract import NeuralSystem
 from sightline.processes import ALONE, Processes
+from sightline.recipes import GradientStage, Optimiser, Recipe, Schedule
 from sightline.structures import Classes, Detections, ImageBatch, LossTerm, Sample, Target
 from sightline.transforms.pipeline import Transform
 from sightline.transforms.preparation import Preparation

@@ -9,7 +9,6 @@ import typer
 from sightline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sightline.combination.fusion import Fusion
     from sightline.contract import System
 
 FUSIONS = ("nms", "voting", "average", "wbf")
@@ -107,19 +106,16 @@ class Combining:
             ModelFileError: a model that cannot be read.
         """
         from sightline.cli.opening import open_model
-        from sightline.combination.ensemble import Ensemble
-        from sightline.combination.region_ensemble import RegionEnsemble
-        from sightline.combination.weighted_box_fusion import WeightedBoxFusion
-        from sightline.regions.region_detector import RegionDetector
+        from sightline.combination.build import combine
         from sightline.workflow import resized
 
-        opened = [resized(open_model(word), self.image_size) for word in (model, *self.ensemble)]
-        members = tuple(self._looks(system) for system in opened)
-        if not self.ensemble:
-            return members[0]
-        if self.fusion == "average" and all(isinstance(member, RegionDetector) for member in members):
-            return RegionEnsemble(members, self.member_weights)
-        return Ensemble(members, self.member_weights, self._fusion() or WeightedBoxFusion())
+        return combine(
+            [resized(open_model(word), self.image_size) for word in (model, *self.ensemble)],
+            short_sides=self.short_sides,
+            flip=self.flip,
+            fusion=self.fusion,
+            weights=self.member_weights,
+        )
 
     def described(self, model: str, system: "System[Any]") -> dict[str, Any] | None:
         """What was combined and how, with the words for the models; None for one look of one model."""
@@ -141,25 +137,6 @@ class Combining:
         """The options that were given, as rows of a report."""
         given = {**self.typed(), "--member-weights": self.weights, "--fusion": self.fusion}
         return {name.removeprefix("--"): value for name, value in given.items() if value is not None}
-
-    def _looks(self, system: "System[Any]") -> "System[Any]":
-        from sightline.combination.fusion import BoxVoting
-        from sightline.combination.multi_scale import MultiScale
-
-        if self.multi_scale is None and not self.flip:
-            return system
-        return MultiScale(system, self.short_sides, self.flip, self._fusion() or BoxVoting())
-
-    def _fusion(self) -> "Fusion | None":
-        from sightline.combination.fusion import Averaging, BoxVoting, NMSUnion
-        from sightline.combination.weighted_box_fusion import WeightedBoxFusion
-
-        if self.fusion is None:
-            return None
-        kinds: dict[str, type[Fusion]] = {
-            kind.name: kind for kind in (NMSUnion, BoxVoting, Averaging, WeightedBoxFusion)
-        }
-        return kinds[self.fusion]()
 
 
 def told(combination: "Mapping[str, Any]") -> str:

@@ -4,17 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sightline.combination.ensemble import Ensemble
-from sightline.combination.fusion import Averaging, BoxVoting, Fusion, NMSUnion
-from sightline.combination.multi_scale import MultiScale
-from sightline.combination.region_ensemble import RegionEnsemble
-from sightline.combination.weighted_box_fusion import WeightedBoxFusion
+from sightline.combination.build import combine
 from sightline.config import parse_settings
 from sightline.contract import System
 from sightline.errors import ConfigError
-from sightline.regions.region_detector import RegionDetector
-
-_FUSIONS: Mapping[str, type[Fusion]] = {kind.name: kind for kind in (NMSUnion, BoxVoting, Averaging, WeightedBoxFusion)}
 
 
 @dataclass(frozen=True)
@@ -29,10 +22,6 @@ class Looks:
     """What makes one result of several: voting of several looks and wbf of several models, unless told otherwise."""
     member_weights: tuple[float, ...] | None = None
     """How much each of several models counts."""
-
-    def fuse(self, usual: type[Fusion]) -> Fusion:
-        """What makes one result of several."""
-        return usual() if self.fusion is None else _FUSIONS[self.fusion]()
 
 
 def looks_of(settings: Mapping[str, Any], members: int) -> Looks:
@@ -61,13 +50,6 @@ def combined(systems: Sequence[System[Any]], looks: Looks) -> System[Any]:
     Raises:
         ConfigError: what cannot be combined.
     """
-    several = bool(looks.multi_scale or looks.flip)
-    members = tuple(
-        MultiScale(system, looks.multi_scale, looks.flip, looks.fuse(BoxVoting)) if several else system
-        for system in systems
+    return combine(
+        systems, short_sides=looks.multi_scale, flip=looks.flip, fusion=looks.fusion, weights=looks.member_weights
     )
-    if len(members) == 1:
-        return members[0]
-    if looks.fusion == "average" and all(isinstance(member, RegionDetector) for member in members):
-        return RegionEnsemble(members, looks.member_weights)
-    return Ensemble(members, looks.member_weights, looks.fuse(WeightedBoxFusion))

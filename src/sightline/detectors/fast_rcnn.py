@@ -11,8 +11,9 @@ from typing import ClassVar, Literal
 
 from sightline.assign.padding import pad_targets
 from sightline.backbones.build import BackboneName
-from sightline.contract import DataNeeds, Recipe
+from sightline.contract import DataNeeds
 from sightline.proposals.proposals import Proposals
+from sightline.recipes import Recipe
 from sightline.regions.config import RegionConfig, explicit
 from sightline.regions.pooling import PoolingKind
 from sightline.regions.recipe import one_stage

@@ -13,8 +13,8 @@ from typing import ClassVar, Literal
 import torch
 
 from sightline.assign.padding import pad_targets
-from sightline.contract import FitStage, GradientStage, ParameterGroup, Recipe
 from sightline.proposals.proposals import Proposals
+from sightline.recipes import FitStage, GradientStage, ParameterGroup, Recipe
 from sightline.regions.alternating import PROPOSALS, propose_and_begin_anew, set_trunk_aside
 from sightline.regions.two_stage import TwoStage, TwoStageConfig, TwoStageRaw
 from sightline.structures import Classes, FeatureMaps, ImageBatch, LossTerm, Target

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sightline.assign.padding import pad_targets
-from sightline.contract import Kind, Recipe, Step
+from sightline.contract import Kind, Step
 from sightline.geometry.keypoints import keypoints_of_maps
+from sightline.recipes import Recipe
 from sightline.regions.found import Found
 from sightline.regions.keypoint_branch import POOLED, KeypointBranch, mirror_pairs, true_cells
 from sightline.regions.recipe import one_stage

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sightline.backbones.build import build_backbone
-from sightline.contract import GradientStage
+from sightline.recipes import GradientStage
 from sightline.regions.heads import TailHead, head_width
 from sightline.regions.svm_detector import RegionFeatures, SVMDetector, SVMDetectorConfig, with_live_norms
 from sightline.regions.warp import PAPER_SIDE, WarpShape, warp_regions

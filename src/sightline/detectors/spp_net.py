@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sightline.backbones.build import build_backbone
-from sightline.contract import GradientStage, Optimiser
 from sightline.geometry.roi import roi_pool
+from sightline.recipes import GradientStage, Optimiser
 from sightline.regions.heads import TwoLayerHead
 from sightline.regions.svm_detector import RegionFeatures, SVMDetector, SVMDetectorConfig
 from sightline.structures import Classes, FeatureMaps, ImageBatch

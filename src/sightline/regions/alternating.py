@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sightline.contract import FitStopped, Workbench
 from sightline.errors import SightlineError
 from sightline.files import replace_atomically, writing
 from sightline.proposals.kept import write_proposals
+from sightline.recipes import FitStopped, Workbench
 from sightline.regions.two_stage import TwoStage
 from sightline.structures import Sample
 

@@ -5,7 +5,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sightline.geometry.nms import batched_nms
+from sightline.proposals.proposals import rank_in_group
 from sightline.structures import Detections, ImageBatch
+
+
+def best_of(
+    boxes: Tensor, scores: Tensor, groups: Tensor, image_index: Tensor, *, images: int, threshold: float, most: int
+) -> Tensor:
+    """Which candidates suppression leaves, ordered by image and best first within each.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,).
+        groups: (N,) int64; only those of one group, an image's class, suppress each other.
+        image_index: (N,) int64, in any order.
+        images: how many there are.
+        threshold: IoU above which the lesser of two falls.
+        most: of an image.
+
+    Returns:
+        (D,) int64 places among the candidates.
+    """
+    best = batched_nms(boxes, scores, groups, threshold)
+    best = best[image_index[best].sort(stable=True).indices]
+    return best[rank_in_group(image_index[best], images) < most]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from sightline.contract import GradientStage, Optimiser, Recipe, Schedule
 from sightline.layers.norms import has_norms
+from sightline.recipes import GradientStage, Optimiser, Recipe, Schedule
 from sightline.transforms.placement import Pairs
 from sightline.transforms.presets import flip_augmentation, light_augmentation
 

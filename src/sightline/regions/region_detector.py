@@ -20,14 +20,13 @@ from sightline.backbones.build import NormPolicy, build_backbone
 from sightline.contract import NeuralSystem, Step, Task
 from sightline.geometry.boxes import at_least, clip_each
 from sightline.geometry.coding import rcnn_coder
-from sightline.geometry.nms import batched_nms
 from sightline.geometry.voting import vote
 from sightline.layers.norms import fold_norms
 from sightline.necks.fpn import FPN
-from sightline.proposals.proposals import Proposals, rank_in_group
+from sightline.proposals.proposals import Proposals
 from sightline.proposals.rpn import SMOOTH_L1_BETA
 from sightline.regions.config import RegionConfig, preparation_of
-from sightline.regions.found import Found
+from sightline.regions.found import Found, best_of
 from sightline.regions.heads import TailHead, TwoLayerHead, head_width
 from sightline.regions.pooling import pool_regions
 from sightline.regions.sampling import RegionSampler, SampledRegions
@@ -251,9 +250,8 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
             images: how many there are.
         """
         groups = image_index * len(self.classes) + labels
-        best = batched_nms(boxes, scores, groups, self.config.nms_threshold)
-        best = best[image_index[best].sort(stable=True).indices]
-        best = best[rank_in_group(image_index[best], images) < self.config.detections]
+        threshold, most = self.config.nms_threshold, self.config.detections
+        best = best_of(boxes, scores, groups, image_index, images=images, threshold=threshold, most=most)
         placed = vote(best, boxes, scores, groups) if self.config.voting else boxes[best]
         return Found(placed, scores[best], labels[best], image_index[best])
 

@@ -22,25 +22,15 @@ from sightline.assign.iou_matcher import IoUMatcher
 from sightline.assign.padding import pad_targets
 from sightline.assign.samplers import BalancedSampler
 from sightline.backbones.build import BackboneName
-from sightline.contract import (
-    DataNeeds,
-    FitStage,
-    GradientStage,
-    NeuralSystem,
-    Optimiser,
-    Recipe,
-    Schedule,
-    Step,
-    Task,
-)
+from sightline.contract import DataNeeds, NeuralSystem, Step, Task
 from sightline.errors import ConfigError
 from sightline.geometry.boxes import at_least, clip_each
 from sightline.geometry.coding import rcnn_coder
-from sightline.geometry.nms import batched_nms
 from sightline.layers.norms import fold_norms
-from sightline.proposals.proposals import Proposals, rank_in_group
+from sightline.proposals.proposals import Proposals
+from sightline.recipes import FitStage, GradientStage, Optimiser, Recipe, Schedule
 from sightline.regions.feature_cache import Number
-from sightline.regions.found import Found
+from sightline.regions.found import Found, best_of
 from sightline.regions.sampling import RegionSampler
 from sightline.regions.svm_stages import cache_features, fit_regressors, fit_svms
 from sightline.structures import Classes, Detections, ImageBatch, LossTerm, Target
@@ -221,9 +211,8 @@ class SVMDetector(NeuralSystem[SVMRaw, Detections]):
         boxes = clip_each(boxes, boxes.new_tensor(list(batch.sizes))[index])
         keep = at_least(boxes, 1e-2)
         boxes, scores, label, index = boxes[keep], scores[keep], label[keep], index[keep]
-        best = batched_nms(boxes, scores, index * len(self.classes) + label, config.nms_threshold)
-        best = best[index[best].sort(stable=True).indices]
-        best = best[rank_in_group(index[best], len(batch)) < config.detections]
+        groups, threshold, most = index * len(self.classes) + label, config.nms_threshold, config.detections
+        best = best_of(boxes, scores, groups, index, images=len(batch), threshold=threshold, most=most)
         return Found(boxes[best], scores[best], label[best], index[best]).per_image(batch)
 
     def recipe(self) -> Recipe:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.assign.padding import covered
-from sightline.contract import FitStopped, Workbench
 from sightline.geometry.iou import pairwise_iou
+from sightline.recipes import FitStopped, Workbench
 from sightline.regions.box_regression import fit_ridge
 from sightline.regions.feature_cache import FeatureCache, describe_bytes
 from sightline.regions.svm import Examples, SVMSettings, mine

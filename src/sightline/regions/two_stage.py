@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sightline.contract import Anchors, DataNeeds, Recipe, Step
+from sightline.contract import Anchors, DataNeeds, Step
 from sightline.layers.dry_run import dry_run
 from sightline.proposals.proposals import Proposals
 from sightline.proposals.rpn import RPN, RPNConfig, RPNRaw
+from sightline.recipes import Recipe
 from sightline.regions.config import RegionConfig, explicit
 from sightline.regions.recipe import one_stage
 from sightline.regions.region_detector import RegionDetector, RegionRaw

@@ -10,8 +10,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from sightline.contract import FitStage, Stage
 from sightline.errors import ConfigError
+from sightline.recipes import FitStage, Stage
 from sightline.runtime import is_helper_process
 from sightline.training.checkpoints import Checkpoint, has_checkpoint, peek_state
 from sightline.training.options import TrainOptions

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sightline.contract import GradientStage, NeuralSystem
+from sightline.contract import NeuralSystem
 from sightline.model_file import tensors_of
+from sightline.recipes import GradientStage
 from sightline.training.ema import Ema
 from sightline.training.guards.watch import Watch
 from sightline.training.history import Row

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from sightline.contract import Optimiser, ParameterGroup
 from sightline.errors import ConfigError
+from sightline.recipes import Optimiser, ParameterGroup
 from sightline.training.sharding import like, whole_of
 
 

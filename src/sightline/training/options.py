@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from sightline.config import parse_settings
-from sightline.contract import GradientStage, Optimiser, Recipe, Schedule, Stage
 from sightline.errors import ConfigError
+from sightline.recipes import GradientStage, Optimiser, Recipe, Schedule, Stage
 from sightline.training.loggers.choose import parse_choices
 
 FREE_ON_RESUME = (

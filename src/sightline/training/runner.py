@@ -12,13 +12,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from sightline.contract import FitStage, FitStopped, GradientStage, NeuralSystem, Recipe, Stage, Workbench
+from sightline.contract import NeuralSystem
 from sightline.errors import DataError
 from sightline.layers.sync_norm import synchronised_norms
 from sightline.model_file import require_fit, tensors_of
 from sightline.processes import Processes
 from sightline.proposals.cache import propose_for
 from sightline.proposals.kept import ProposedSamples, read_proposals
+from sightline.recipes import FitStage, FitStopped, GradientStage, Recipe, Stage, Workbench
 from sightline.runtime import reset_peak_memory
 from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm

@@ -7,7 +7,7 @@ clock, so that one formula serves both.
 
 import math
 
-from sightline.contract import Schedule
+from sightline.recipes import Schedule
 
 LONGEST_WARMUP = 0.1
 """Largest share of a stage that warm-up takes, however many steps it was given."""

@@ -21,8 +21,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from sightline.contract import GradientStage, NeuralSystem, Stage
+from sightline.contract import NeuralSystem
 from sightline.errors import ConfigError
+from sightline.recipes import GradientStage, Stage
 from sightline.training.options import TrainOptions
 
 FSDP = "fsdp"

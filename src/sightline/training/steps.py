@@ -10,8 +10,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sightline.contract import GradientStage, NeuralSystem
+from sightline.contract import NeuralSystem
 from sightline.errors import SightlineError
+from sightline.recipes import GradientStage
 from sightline.structures import LossTerm, divisor
 from sightline.training.draws import seed_draws
 from sightline.training.ema import Ema

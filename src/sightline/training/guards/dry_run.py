@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sightline.contract import GradientStage, NeuralSystem
+from sightline.contract import NeuralSystem
 from sightline.errors import SightlineError
+from sightline.recipes import GradientStage
 from sightline.runtime import peak_memory, reset_peak_memory
 from sightline.training.guards.causes import Evidence, find_causes
 from sightline.training.guards.memory import Load, answering_for_memory, named, smaller

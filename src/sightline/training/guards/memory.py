@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sightline.contract import GradientStage
 from sightline.errors import SightlineError
+from sightline.recipes import GradientStage
 from sightline.runtime import is_out_of_memory
 from sightline.structures import Size
 from sightline.training.loader import TrainBatch

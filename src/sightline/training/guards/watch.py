@@ -8,7 +8,8 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch.optim import Optimizer
 
-from sightline.contract import GradientStage, NeuralSystem
+from sightline.contract import NeuralSystem
+from sightline.recipes import GradientStage
 from sightline.training.guards.causes import Evidence
 from sightline.training.guards.memory import Load, answering_for_memory, smaller
 from sightline.training.guards.stopped import Circumstances, stop, synchronised
