@@ -11,6 +11,7 @@ from torch import Tensor
 from sightline.errors import ConfigError
 from sightline.geometry.iou import pairwise_iou
 from sightline.recipes import FitStopped, Workbench
+from sightline.regions.svm import NEVER
 from sightline.regions.svm_detector import RegionFeatures, SVMDetector, SVMDetectorConfig
 from sightline.regions.svm_stages import FOLDER, cache_features, fit_regressors, fit_svms, regions_of
 from sightline.structures import Classes, ImageBatch, Sample, Target
@@ -204,3 +205,21 @@ def test_until_there_are_svms_the_softmax_answers():
     assert torch.equal(system.scores(raw), raw.class_logits.softmax(dim=-1)[:, 1:])
     system.svms_fitted.fill_(1)
     assert torch.equal(system.scores(raw), raw.margins.sigmoid())
+
+
+def test_new_svms_are_judged_without_the_regressors_of_an_earlier_training(tmp_path):
+    system, train, bench = Transparent(ridge=1.0), samples(), Bench([])
+    for stage in (cache_features, fit_svms, fit_regressors):
+        stage(system, train, bench.at(tmp_path / "first"))
+    assert system.box_shifts.weight.any()
+    with torch.no_grad():
+        system.scale.fill_(2.0)  # trained on from these weights
+    fit_svms(system, train, bench.at(tmp_path / "second"))
+    assert not system.box_shifts.weight.any() and not system.box_shifts.bias.any()
+
+
+def test_one_class_on_photos_without_proposals_is_told_to_have_no_background(tmp_path):
+    system, bench = Transparent(classes=1), Bench([])
+    fit_svms(system, [sample(index, torch.zeros(0, 4)) for index in range(3)], bench.at(tmp_path))
+    assert any("no region is background of class 'class 0'" in line for line in bench.lines)
+    assert system.svms.bias[0] == NEVER

@@ -9,10 +9,9 @@ The solver is scikit-learn's LinearSVC (liblinear). Cost, weight of positives, o
 those of R-CNN's own code, which the paper does not tell.
 """
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,7 +72,6 @@ class LinearSVMs:
         bias: (K,) float32.
         hard: (K,) negatives that each holds at the end.
         fits: how often one was fitted.
-        seconds: that fitting took, without reading features.
         unfinished: fits that ran into the limit of iterations.
     """
 
@@ -81,7 +79,6 @@ class LinearSVMs:
     bias: NDArray[np.float32]
     hard: Rows
     fits: int
-    seconds: float
     unfinished: int
 
 
@@ -98,8 +95,7 @@ class _Mining:
     held: list[Rows]
     fresh: list[int]
     fits: int = 0
-    seconds: float = 0.0
-    unfinished: int = field(default=0)
+    unfinished: int = 0
 
     def look(self, image: int) -> int:
         """Take up what is hard in an image; returns how many that were."""
@@ -130,9 +126,7 @@ class _Mining:
             return
         rows = np.concatenate([positives, negatives])
         features = self.examples.features[rows].astype(np.float64) * self.scale
-        began = time.monotonic()
         weight, bias, finished = fit_svm(features, len(positives), self.settings, self.seed)
-        self.seconds += time.monotonic() - began
         self.fits += 1
         self.unfinished += not finished
         margins = features[len(positives) :] @ weight + bias
@@ -208,7 +202,7 @@ def mine(
     for label in range(classes):
         if not weight[label].any():
             bias[label] = NEVER
-    return LinearSVMs(weight, bias, hard, mining.fits, mining.seconds, mining.unfinished)
+    return LinearSVMs(weight, bias, hard, mining.fits, mining.unfinished)
 
 
 def _scale(features: NDArray[Any], norm: float) -> float:

@@ -115,7 +115,7 @@ def cache_features(system: "SVMDetector", samples: Sequence[Sample], bench: Work
 
 
 def fit_svms(system: "SVMDetector", samples: Sequence[Sample], bench: Workbench) -> dict[str, float]:
-    """Step 3: one SVM a class. A class without examples gets one that never fires, and the log says so."""
+    """Step 3: one SVM a class. One without examples or without background never fires, and the log says so."""
     cache, began, config = _complete(system, samples, bench), time.monotonic(), system.config
     starts, names = cache.starts("hidden"), system.classes.names
     positives: list[list[int]] = [[] for _ in names]
@@ -125,13 +125,13 @@ def fit_svms(system: "SVMDetector", samples: Sequence[Sample], bench: Workbench)
         negatives[start:end] = regions.negative.numpy()
         for place, label in enumerate(regions.labels.tolist()):
             positives[label].append(int(start) + place)
-    for name, rows in zip(names, positives, strict=True):
-        if len(rows) < 2:
-            bench.log(
-                f"warning: class {name!r} has one example: its SVM knows nothing of what such objects share"
-                if rows
-                else f"warning: class {name!r} has no example: its SVM never fires"
-            )
+    for name, rows, background in zip(names, positives, negatives.sum(axis=0), strict=True):
+        if not rows:
+            bench.log(f"warning: class {name!r} has no example: its SVM never fires")
+        elif not background:
+            bench.log(f"warning: no region is background of class {name!r}: its SVM never fires")
+        elif len(rows) == 1:
+            bench.log(f"warning: class {name!r} has one example: its SVM knows nothing of what such objects share")
     examples = Examples(cache.rows("hidden"), starts, [np.array(rows, np.int64) for rows in positives], negatives)
     settings = SVMSettings(cost=config.svm_cost, new_negatives=config.hard_negatives, passes=config.mining_passes)
     found = mine(examples, settings, bench.seed, lambda done, of: bench.tell("mining hard negatives", done, of))
@@ -141,6 +141,9 @@ def fit_svms(system: "SVMDetector", samples: Sequence[Sample], bench: Workbench)
         system.svms.weight.copy_(torch.from_numpy(found.weight))
         system.svms.bias.copy_(torch.from_numpy(found.bias))
         system.svms_fitted.fill_(1)
+        # What regressors an earlier training left is of other features.
+        system.box_shifts.weight.zero_()
+        system.box_shifts.bias.zero_()
     seconds = time.monotonic() - began
     bench.log(
         f"SVMs: {len(names)} classes, {sum(map(len, positives)):,} positives, {int(found.hard.sum()):,} of "
