@@ -106,3 +106,19 @@ def test_a_batch_without_any_region_costs_nothing_and_still_reaches_all_weights(
     assert loss.value == 0 and loss.count == 0
     assert [name for name, p in system.named_parameters() if p.requires_grad and p.grad is None] == []
     assert system.predict(torch.zeros(3, 20, 30, dtype=torch.uint8))[0].size == (20, 30)
+
+
+def test_the_crops_of_a_step_are_one_batch_to_norms_that_live(batch):
+    """Processes that met their norms a different number of times would wait for each other for ever."""
+    losses = []
+    for together in (256, 2):
+        system, passes = make(norm="live", crop_batch=together).train(), []
+        system.backbone.register_forward_hook(lambda module, given, out, seen=passes: seen.append(len(given[0])))
+        targets = [Target(BOXES[:1], torch.tensor([1]), (64, 96)), Target.empty((64, 96))]
+        torch.manual_seed(0)
+        losses.append(system.loss(batch, targets)["classification"].value)
+        assert passes == [5]
+        with torch.inference_mode():
+            system.eval()(batch)
+        assert max(passes[1:]) <= together
+    assert torch.equal(*losses)

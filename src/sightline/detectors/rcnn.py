@@ -44,7 +44,7 @@ class RCNNConfig(SVMDetectorConfig):
     warp: WarpShape = "warp"
     """Stretched along each axis, or the tightest square with or without what else is in it (appendix A)."""
     crop_batch: int = 256
-    """Crops that go through the network at once."""
+    """Crops that go through the network at once in prediction and for the SVMs; the fine-tuning takes all of a step."""
     box_cells: int = 2
     """Cells along each side of the map that boxes are regressed from, where the trunk is no VGG with its 7 x 7."""
 
@@ -92,8 +92,10 @@ class RCNN(SVMDetector):
         self._end(hidden=width, pooled=channels * self.cells**2)
 
     def describe(self, batch: ImageBatch, boxes: Tensor, image_index: Tensor) -> RegionFeatures:
-        """Each region warped and sent through the whole network, ``crop_batch`` at once."""
-        together = self.config.crop_batch
+        """Each region warped and sent through the whole network, ``crop_batch`` at once where no gradient is kept."""
+        # Gradients hold all crops in memory anyway; and norms that live must see one batch, and each process must come
+        # to them as often as the others.
+        together = max(1, len(boxes)) if torch.is_grad_enabled() else self.config.crop_batch
         chunks = zip(torch.split(boxes, together), torch.split(image_index, together), strict=True)
         parts = [self._describe(self.crops(batch, some, index)) for some, index in chunks]
         return RegionFeatures(torch.cat([p.hidden for p in parts]), torch.cat([p.pooled for p in parts]))
