@@ -10,6 +10,8 @@ from results import SIZE, assert_same, random_result, result, rows_of
 from sightline.combination.fusion import Averaging, BoxVoting, NMSUnion
 from sightline.combination.weighted_box_fusion import WeightedBoxFusion
 from sightline.errors import ConfigError
+from sightline.geometry import voting
+from sightline.geometry.iou import pairwise_iou
 from sightline.geometry.voting import vote
 from sightline.structures import Detections
 
@@ -67,6 +69,17 @@ def test_voting_worked_by_hand():
     )
     assert torch.allclose(moved, torch.tensor([[0, 0, 9.5, 10], [5, 0, 15, 10]]))
     assert torch.equal(vote(torch.tensor([0]), boxes, torch.zeros(4), torch.zeros(4).long()), boxes[:1])
+
+
+def test_voting_looks_at_pairs_of_one_group_only(monkeypatch):
+    """All pairs of a batch with a low threshold of scores would take gigabytes."""
+    sizes = []
+    monkeypatch.setattr(voting, "pairwise_iou", lambda a, b: sizes.append(len(a) * len(b)) or pairwise_iou(a, b))
+    groups = torch.arange(20).repeat_interleave(30)
+    boxes = torch.rand(600, 4) + torch.tensor([0.0, 0, 20, 20])
+    moved = vote(torch.arange(0, 600, 10), boxes, torch.ones(600), groups)
+    assert max(sizes) == 3 * 30
+    assert torch.allclose(moved, boxes.view(20, 1, 30, 4).mean(dim=2).expand(-1, 3, -1).reshape(60, 4), atol=1e-4)
 
 
 def test_averaging_worked_by_hand():

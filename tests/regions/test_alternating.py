@@ -13,6 +13,7 @@ from sightline.data.scenes.config import ScenesConfig
 from sightline.data.scenes.scenes import make_sample
 from sightline.data.scenes.shapes import CLASS_NAMES
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
+from sightline.errors import SightlineError
 from sightline.model_file import read_header
 from sightline.proposals.kept import read_proposals
 from sightline.recipes import GradientStage, Recipe
@@ -145,3 +146,11 @@ def test_it_goes_on_where_it_was_cut(whole: tuple[Path, FasterRCNN], tmp_path: P
     again = system()
     run(tmp_path / "cut", again, SilentProgress(), resume=True)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole[1].state_dict().items())
+
+
+def test_a_trunk_that_was_set_aside_and_is_damaged_is_told(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", system(), Stop("1 proposals", 2))
+    (tmp_path / "cut" / "alternating" / "trunk.safetensors").write_bytes(b"half")
+    with pytest.raises(SightlineError, match=r"trunk\.safetensors: the trunk .* cannot be read"):
+        run(tmp_path / "cut", system(), SilentProgress(), resume=True)

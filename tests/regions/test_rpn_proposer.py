@@ -77,3 +77,9 @@ def test_a_system_without_the_network_is_refused():
 
     with pytest.raises(ModelFileError, match="here: holds a other, which has no region proposal network"):
         rpn_proposer(Other(), "x", "here")
+
+
+@pytest.mark.parametrize(("picture", "count"), [(torch.rand(3, 40, 40), 5), (image(40, 40), 0)])
+def test_what_no_proposer_takes_it_does_not_take(picture, count):
+    with pytest.raises(ValueError, match="must be"):
+        rpn_proposer(system(), "here").propose(picture, count)

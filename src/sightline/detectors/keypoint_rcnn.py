@@ -155,9 +155,7 @@ class KeypointRCNN(TwoStage[KeypointRCNNRaw]):
         """Faster R-CNN's, and the maps of the first image's detections, all keypoints on one."""
         first = raw.found.image_index == 0
         boxes = batch.to_original(raw.found.boxes[first], 0)
-        maps = (
-            raw.keypoint_logits[first].flatten(2).softmax(dim=2).view(int(first.sum()), *raw.keypoint_logits.shape[1:])
-        )
+        maps = _probabilities(raw.keypoint_logits[first])
         peaks = maps / maps.amax(dim=(2, 3), keepdim=True)
         step = Step(
             "Keypoints",

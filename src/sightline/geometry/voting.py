@@ -27,10 +27,17 @@ def vote(kept: Tensor, boxes: Tensor, scores: Tensor, groups: Tensor, threshold:
     Returns:
         (M, 4), in the order of ``kept``.
     """
-    own = boxes[kept]
-    votes = (pairwise_iou(own, boxes) >= threshold) & (groups[kept][:, None] == groups)
-    weights = torch.where(votes, scores, torch.zeros_like(scores))
+    placed, owner = boxes[kept], groups[kept]
+    # Group by group: all pairs of a batch with hundreds of thousands of candidates do not fit the memory.
+    for group in sorted(set(owner.tolist())):
+        here, voters = owner == group, groups == group
+        placed[here] = _voted(placed[here], boxes[voters], scores[voters], threshold)
+    return placed
+
+
+def _voted(own: Tensor, boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """Boxes (M, 4) moved by those (N, 4) of their group."""
+    weights = torch.where(pairwise_iou(own, boxes) >= threshold, scores, torch.zeros_like(scores))
     total = weights.sum(dim=1, keepdim=True)
     # Moved by the mean of differences: a box that all agree on stays what it is, to the last bit.
-    moved = (weights[:, :, None] * (boxes - own[:, None])).sum(dim=1) / torch.where(total > 0, total, 1)
-    return own + moved
+    return own + (weights[:, :, None] * (boxes - own[:, None])).sum(dim=1) / torch.where(total > 0, total, 1)

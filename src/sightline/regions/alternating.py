@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -63,8 +64,12 @@ def _proposals(system: TwoStage[Any], images: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _trunk(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
         raise SightlineError(
-            "the trunk that the run began with is gone", place=path, cause="it was deleted", cure="start again"
-        )
-    return load_file(path)
+            f"the trunk that the run began with cannot be read ({error})",
+            place=path,
+            cause="it was deleted, or damaged by a disk that failed",
+            cure="start the training again",
+        ) from error

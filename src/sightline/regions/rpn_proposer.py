@@ -14,7 +14,7 @@ from torch import Tensor
 from sightline.contract import System
 from sightline.errors import ModelFileError
 from sightline.geometry.boxes import at_least, clip
-from sightline.proposals.proposer import ImageProposals, Proposer
+from sightline.proposals.proposer import ImageProposals, Proposer, require_askable
 from sightline.regions.two_stage import TwoStage
 
 _LEAST_SIDE = 1e-3
@@ -40,6 +40,7 @@ class RPNProposer(Proposer):
 
     def propose(self, image: Tensor, count: int) -> ImageProposals:
         """The best boxes of an image that do not overlap better ones of their level by more than the model allows."""
+        require_askable(image, count)
         system = self.system
         with torch.inference_mode():
             batch = system.preparation.batch([image.to(system.device)])
