@@ -21,7 +21,7 @@ def image_features(index):
 def filled(folder, images, number="float16"):
     cache = FeatureCache.open(folder, SETTINGS, WIDTHS, number)
     for index in range(cache.images, images):
-        cache.append(image_features(index))
+        cache.append(image_features(index), 2**40 + index)
     return cache
 
 
@@ -33,7 +33,7 @@ def bytes_of(folder):
 def test_what_was_appended_is_read(tmp_path, number):
     filled(tmp_path / "f", 6, number)
     cache = FeatureCache.open(tmp_path / "f", SETTINGS, WIDTHS, number)
-    assert cache.images == 6
+    assert cache.images == 6 and cache.marks.tolist() == [2**40 + index for index in range(6)]
     assert cache.starts("fc7").tolist() == [0, 0, 1, 3, 6, 6, 7]
     for index in range(6):
         start, end = cache.starts("fc7")[index : index + 2]
@@ -95,9 +95,10 @@ def test_other_widths_and_a_setting_that_is_gone_are_refused(tmp_path):
         FeatureCache.open(tmp_path / "f", SETTINGS, WIDTHS, "float32")
 
 
-def test_a_damaged_header_is_told(tmp_path):
+@pytest.mark.parametrize("left", ['{"format"', "[1, 2]", "7"])
+def test_a_damaged_header_is_told(tmp_path, left):
     filled(tmp_path / "f", 1)
-    (tmp_path / "f" / "features.json").write_text('{"format"')
+    (tmp_path / "f" / "features.json").write_text(left)
     with pytest.raises(SightlineError, match=r"features\.json: the header .* delete the folder f"):
         FeatureCache.open(tmp_path / "f", SETTINGS, WIDTHS)
 
@@ -106,10 +107,10 @@ def test_numbers_that_half_floats_cannot_hold_are_refused_and_nothing_is_kept(tm
     cache = filled(tmp_path / "f", 2)
     before = bytes_of(cache.folder)
     with pytest.raises(SightlineError, match="cached=float32"):
-        cache.append({"fc7": np.full((1, 5), 70000.0), "pool5": np.zeros((0, 3))})
+        cache.append({"fc7": np.full((1, 5), 70000.0), "pool5": np.zeros((0, 3))}, 0)
     assert bytes_of(cache.folder) == before
     wide = filled(tmp_path / "g", 2, "float32")
-    wide.append({"fc7": np.full((1, 5), 70000.0), "pool5": np.zeros((0, 3))})
+    wide.append({"fc7": np.full((1, 5), 70000.0), "pool5": np.zeros((0, 3))}, 0)
     assert float(wide.rows("fc7")[-1, 0]) == 70000.0
 
 

@@ -223,3 +223,13 @@ def test_one_class_on_photos_without_proposals_is_told_to_have_no_background(tmp
     fit_svms(system, [sample(index, torch.zeros(0, 4)) for index in range(3)], bench.at(tmp_path))
     assert any("no region is background of class 'class 0'" in line for line in bench.lines)
     assert system.svms.bias[0] == NEVER
+
+
+@pytest.mark.parametrize("fit", [fit_svms, fit_regressors])
+def test_features_of_other_boxes_are_refused_though_there_are_as_many(tmp_path, fit):
+    system, train, bench = Transparent(), samples(), Bench([])
+    cache_features(system, train, bench.at(tmp_path))
+    fit(system, train, bench.at(tmp_path))
+    train[3] = sample(3, train[3].proposals, OBJECT[None] + 1)
+    with pytest.raises(ConfigError, match="image 4 are of other regions.* delete the folder features"):
+        fit(system, train, bench.at(tmp_path))

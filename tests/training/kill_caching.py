@@ -118,11 +118,11 @@ def disk(root: Path, every: int) -> Counter[str]:
             append: Callable[..., None] = FeatureCache.append
             done = [0]
 
-            def fill(cache: FeatureCache, features: object) -> None:
+            def fill(cache: FeatureCache, *features: object) -> None:
                 done[0] += 1
                 if done[0] == number:
                     ballast(root, 0)
-                append(cache, features)
+                append(cache, *features)
 
             FeatureCache.append = fill  # type: ignore[method-assign,assignment]
 

@@ -1,7 +1,7 @@
 """Features of regions on the disk: computed once, read by what is fitted to them (Girshick et al. 2014, section 2.3).
 
 A folder with a header of the settings that the features depend on, one file of raw numbers for each kind of feature,
-and a file of progress with one record an image. Images are appended in order: their numbers are on the disk before
+and a file of progress with one record an image, which tells what its rows are of. Images are appended in order: their numbers are on the disk before
 their record is, so that a process that is killed, or a disk that is full, costs the image at hand and no other. What
 is left goes on where it was, and the bytes come out the same. Features of other settings are refused by name.
 """
@@ -21,7 +21,7 @@ from sightline.errors import ConfigError, SightlineError
 from sightline.files import sync_folder, write_atomically, writing
 
 Number = Literal["float16", "float32"]
-_FORMAT = 1
+_FORMAT = 2
 _HEADER, _PROGRESS = "features.json", "progress.bin"
 _MAKE_ROOM = "make room, then go on with --resume: the features that are there are kept"
 
@@ -37,12 +37,14 @@ class FeatureCache:
         widths: numbers a row, by kind of feature.
         number: what they are kept as.
         counts: (images, kinds) int64 rows of each image, in the order of ``widths``.
+        marks: (images,) int64, what ``append`` was told that the rows of each are of.
     """
 
     folder: Path
     widths: Mapping[str, int]
     number: Number
     counts: NDArray[np.int64]
+    marks: NDArray[np.int64]
 
     @classmethod
     def open(
@@ -69,7 +71,7 @@ class FeatureCache:
             with writing(header, _MAKE_ROOM):
                 folder.mkdir(parents=True, exist_ok=True)
                 write_atomically(header, json.dumps(wanted, indent=2) + "\n")
-        cache = cls(folder, dict(widths), number, np.zeros((0, len(widths)), np.int64))
+        cache = cls(folder, dict(widths), number, np.zeros((0, len(widths)), np.int64), np.zeros(0, np.int64))
         with writing(folder, _MAKE_ROOM):
             cache._recover()
         return cache
@@ -96,11 +98,12 @@ class FeatureCache:
             return np.zeros(shape, self.number)
         return np.memmap(self._file(kind), dtype=self.number, mode="r", shape=shape)
 
-    def append(self, features: Mapping[str, NDArray[Any]]) -> None:
+    def append(self, features: Mapping[str, NDArray[Any]], mark: int) -> None:
         """Add the next image and wait until it is on the disk.
 
         Args:
             features: (rows, width) by kind; rows may be 0.
+            mark: a number that tells what the rows are of from what they might be of another time.
 
         Raises:
             SightlineError: the disk is full, or a number is not finite in what they are kept as.
@@ -110,10 +113,11 @@ class FeatureCache:
         for (kind, values), rows in zip(kept.items(), self._rows(), strict=True):
             _write_at(self._file(kind), int(rows) * self._row_bytes(kind), values.tobytes())
         counts = np.array([len(values) for values in kept.values()], np.int64)
-        record = counts.tobytes()
+        record = counts.tobytes() + np.int64(mark).tobytes()
         record += zlib.crc32(record).to_bytes(4, "little")
         _write_at(self.folder / _PROGRESS, self.images * len(record), record)
         self.counts = np.concatenate([self.counts, counts[None]])
+        self.marks = np.append(self.marks, np.int64(mark))
 
     def _kept(self, kind: str, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim != 2 or values.shape[1] != self.widths[kind]:
@@ -133,12 +137,13 @@ class FeatureCache:
         """Count the images whose records are whole, and cut off what was being written when the process ended."""
         place, kinds = self.folder / _PROGRESS, len(self.widths)
         data = place.read_bytes() if place.exists() else b""
-        size = 8 * kinds + 4
+        size = 8 * (kinds + 1) + 4
         records = [data[at : at + size] for at in range(0, len(data) - size + 1, size)]
-        counts = [np.frombuffer(record[:-4], np.int64) for record in _sound(records)]
-        self.counts = np.array(counts, np.int64).reshape(len(counts), kinds)
+        sound = [np.frombuffer(record[:-4], np.int64) for record in _sound(records)]
+        self.counts, self.marks = np.split(np.array(sound, np.int64).reshape(len(sound), kinds + 1), [kinds], axis=1)
+        self.marks = self.marks[:, 0]
         while self.images and not self._whole():
-            self.counts = self.counts[:-1]
+            self.counts, self.marks = self.counts[:-1], self.marks[:-1]
         ends = [int(rows) * self._row_bytes(kind) for kind, rows in zip(self.widths, self._rows(), strict=True)]
         places = [self._file(kind) for kind in self.widths]
         for file, end in [*zip(places, ends, strict=True), (place, self.images * size)]:
@@ -193,15 +198,14 @@ def _write_at(place: Path, offset: int, data: bytes) -> None:
 
 def _read_header(header: Path) -> dict[str, object]:
     try:
-        found = json.loads(header.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(header.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise SightlineError(
             f"the header of the features cannot be read ({error})",
             place=header,
             cause="it is damaged",
             cure=f"delete the folder {header.parent.name}, then go on with --resume: they are computed again",
         ) from error
-    return dict(found)
 
 
 def _require_same(found: Mapping[str, object], wanted: Mapping[str, object], folder: Path) -> None:

@@ -7,6 +7,7 @@ from proposals whose IoU with an object of its class, the best that they overlap
 
 import hashlib
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.assign.padding import covered
+from sightline.errors import ConfigError
 from sightline.geometry.iou import pairwise_iou
 from sightline.recipes import FitStopped, Workbench
 from sightline.regions.box_regression import fit_ridge
@@ -52,6 +54,11 @@ class Regions:
     negative: Tensor
     near: Tensor
     owner: Tensor
+
+    @property
+    def mark(self) -> int:
+        """A number that tells these regions from others."""
+        return zlib.crc32(self.near.numpy().tobytes(), zlib.crc32(self.boxes.numpy().tobytes()))
 
 
 def regions_of(sample: Sample, classes: int) -> Regions:
@@ -103,7 +110,7 @@ def cache_features(system: "SVMDetector", samples: Sequence[Sample], bench: Work
             boxes = system.preparation.boxes(regions.boxes, sample.target.size).to(system.device)
             found = fast.describe(batch, boxes, torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device))
             hidden, pooled = found.hidden.float().cpu(), found.pooled.float().cpu()[regions.near]
-            cache.append({"hidden": hidden.numpy(), "pooled": pooled.numpy()})
+            cache.append({"hidden": hidden.numpy(), "pooled": pooled.numpy()}, regions.mark)
             bench.tell("features of regions", index + 1, len(samples))
     seconds, count = time.monotonic() - began, int(cache.starts("hidden")[-1])
     bench.log(
@@ -120,7 +127,7 @@ def fit_svms(system: "SVMDetector", samples: Sequence[Sample], bench: Workbench)
     starts, names = cache.starts("hidden"), system.classes.names
     positives: list[list[int]] = [[] for _ in names]
     negatives = np.zeros((int(starts[-1]), len(names)), np.bool_)
-    for index, regions in enumerate(_regions(system, samples)):
+    for index, regions in enumerate(_regions(system, samples, cache, bench)):
         start, end = starts[index : index + 2]
         negatives[start:end] = regions.negative.numpy()
         for place, label in enumerate(regions.labels.tolist()):
@@ -156,7 +163,7 @@ def fit_regressors(system: "SVMDetector", samples: Sequence[Sample], bench: Work
     """Step 4: ridge regression of the four offsets, a class; one without regions to learn from moves nothing."""
     cache, began = _complete(system, samples, bench), time.monotonic()
     labels, targets = [], []
-    for regions in _regions(system, samples):
+    for regions in _regions(system, samples, cache, bench):
         labels.append(regions.labels[regions.owner])
         targets.append(system.coder.encode(regions.boxes[regions.owner], regions.boxes[regions.near]))
     label, target = torch.cat(labels).numpy(), torch.cat(targets).double().numpy()
@@ -180,9 +187,21 @@ def _taken(features: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np
     return features[rows].astype(np.float32)
 
 
-def _regions(system: "SVMDetector", samples: Sequence[Sample]) -> Iterator[Regions]:
+def _regions(
+    system: "SVMDetector", samples: Sequence[Sample], cache: FeatureCache, bench: Workbench
+) -> Iterator[Regions]:
+    """The regions of each image, which must be those that the cache has the features of."""
     for index in range(len(samples)):
-        yield regions_of(samples[index], len(system.classes))
+        regions = regions_of(samples[index], len(system.classes))
+        if regions.mark != cache.marks[index]:
+            raise ConfigError(
+                f"the features of image {index + 1} are of other regions",
+                place=cache.folder,
+                cause="its annotations or its proposals have changed since they were computed",
+                cure=f"delete the folder {cache.folder.name}, then go on with --resume: they are computed again",
+            )
+        bench.tell("regions of the training split", index + 1, len(samples))
+        yield regions
 
 
 def _complete(system: "SVMDetector", samples: Sequence[Sample], bench: Workbench) -> FeatureCache:
