@@ -136,11 +136,13 @@ class FitStage:
             system has a proposer) and the workbench. Returns what is worth a column of the history, by name. Of several
             processes only the first one fits; the others get its tensors.
         judged: whether the system is judged afterwards; a stage that only prepares another need not be.
+        smaller: options with which it takes less memory, for an answer where that runs out; empty: smaller images.
     """
 
     name: str
     fit: Callable[[Any, Sequence[Any], Workbench], Mapping[str, float]]
     judged: bool = True
+    smaller: str = ""
 
 
 Stage = GradientStage | FitStage

@@ -231,5 +231,5 @@ def test_features_of_other_boxes_are_refused_though_there_are_as_many(tmp_path, 
     cache_features(system, train, bench.at(tmp_path))
     fit(system, train, bench.at(tmp_path))
     train[3] = sample(3, train[3].proposals, OBJECT[None] + 1)
-    with pytest.raises(ConfigError, match="image 4 are of other regions.* delete the folder features"):
+    with pytest.raises(ConfigError, match=r"image 4 are of other regions.* delete the folder features"):
         fit(system, train, bench.at(tmp_path))

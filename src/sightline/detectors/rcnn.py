@@ -123,6 +123,10 @@ class RCNN(SVMDetector):
         config = self.config
         return {"crop_side": config.crop_side, "context": config.context, "warp": config.warp, "cells": self.cells}
 
+    def fewer_at_once(self) -> str:
+        """Half of the crops that go through the network at once."""
+        return f"--set crop_batch={max(1, self.config.crop_batch // 2)}"
+
     def fine_tuning(self) -> GradientStage:
         """Step 1: all that is not frozen learns, from 32 objects and 96 backgrounds a step."""
         stage = super().fine_tuning()

@@ -1,9 +1,10 @@
 """Features of regions on the disk: computed once, read by what is fitted to them (Girshick et al. 2014, section 2.3).
 
 A folder with a header of the settings that the features depend on, one file of raw numbers for each kind of feature,
-and a file of progress with one record an image, which tells what its rows are of. Images are appended in order: their numbers are on the disk before
-their record is, so that a process that is killed, or a disk that is full, costs the image at hand and no other. What
-is left goes on where it was, and the bytes come out the same. Features of other settings are refused by name.
+and a file of progress with one record an image, which tells what its rows are of. Images are appended in order: their
+numbers are on the disk before their record is, so that a process that is killed, or a disk that is full, costs the
+image at hand and no other. What is left goes on where it was, and the bytes come out the same. Features of other
+settings are refused by name.
 """
 
 import json

@@ -218,11 +218,12 @@ class SVMDetector(NeuralSystem[SVMRaw, Detections]):
     def recipe(self) -> Recipe:
         """Fine-tuning, features, SVMs, box regressors."""
         config = self.config
+        fewer = f"--set proposals={max(1, config.proposals // 2)}"
         stages = (
             self.fine_tuning(),
-            FitStage("features", cache_features, judged=False),
-            FitStage("SVMs", fit_svms),
-            FitStage("box regressors", fit_regressors),
+            FitStage("features", cache_features, judged=False, smaller=self.fewer_at_once() or fewer),
+            FitStage("SVMs", fit_svms, smaller=fewer),
+            FitStage("box regressors", fit_regressors, smaller=fewer),
         )
         return Recipe(stages, source=f"Girshick et al. 2014, section 2.3; {config.region_samples} regions an image")
 
@@ -237,6 +238,10 @@ class SVMDetector(NeuralSystem[SVMRaw, Detections]):
             augmentation=flip_augmentation(),
             judged=False,
         )
+
+    def fewer_at_once(self) -> str:
+        """The option with which less memory is taken by features of regions; nothing: fewer proposals."""
+        return ""
 
     def data_needs(self) -> DataNeeds | None:
         """Nobody has measured it."""

@@ -29,6 +29,7 @@ from sightline.training.continuation import extended
 from sightline.training.devices import start_fabric
 from sightline.training.guards.data_needs import check_data
 from sightline.training.guards.dry_run import rehearse
+from sightline.training.guards.memory import answering_for_memory, smaller_images
 from sightline.training.history import Row, read_history
 from sightline.training.job import Job, Timer, TrainData
 from sightline.training.loader import Loading, Sampling, sensible_workers
@@ -51,6 +52,10 @@ from sightline.training.validation import Evaluate
 
 _NO_SETTING = ("resume", "from_previous", "extend")
 """Options that say what to do with a run, not what it is."""
+
+STILL_WORKING = 60.0
+"""Seconds after which the processes that wait for a fit are told that it is not done."""
+_WORKING, _SOLVED = "working", "solved"
 
 
 @dataclass(frozen=True)
@@ -261,15 +266,36 @@ def _solve(job: Job, stage: FitStage) -> dict[str, float] | None:
     """Fit in the first process, and give the others what came out."""
     facts: dict[str, float] | None = None
     if job.leads:
-        bench = Workbench(
-            job.options.seed, job.run.path, job.progress.working, job.log, stopping=lambda: job.stop.wanted
-        )
-        with suppress(FitStopped):
+        tell = _keeping_others_waiting(job)
+        bench = Workbench(job.options.seed, job.run.path, tell, job.log, stopping=lambda: job.stop.wanted)
+        cure = f"start again with {stage.smaller or smaller_images(job.system.preparation)}"
+        with suppress(FitStopped), answering_for_memory(f"the fit of stage {stage.name}", None, cure):
             facts = dict(stage.fit(job.system, job.train.samples, bench))
+        job.agreed(_SOLVED)
+    else:
+        while job.agreed(_WORKING) == _WORKING:
+            pass
     facts = job.agreed(facts)
     if job.fabric.world_size > 1 and facts is not None:
         job.system.load_state_dict(job.agreed(tensors_of(job.system) if job.leads else {}))
     return facts
+
+
+def _keeping_others_waiting(job: Job) -> Callable[[str, int, int], None]:
+    """Tells the person what a fit does, and now and then the other processes that it is not done.
+
+    An exchange that no other process joins for half an hour fails, and a fit may take longer.
+    """
+    last = time.monotonic()
+
+    def tell(doing: str, done: int, of: int) -> None:
+        nonlocal last
+        job.progress.working(doing, done, of)
+        if time.monotonic() - last >= STILL_WORKING:
+            last = time.monotonic()
+            job.agreed(_WORKING)
+
+    return tell
 
 
 def _read(run: RunFolder, system: NeuralSystem[Any, Any]) -> Checkpoint:

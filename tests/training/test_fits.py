@@ -1,0 +1,78 @@
+"""A fit of one process among several, and one that runs out of memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from test_train import run_one
+from tiny_system import TinySystem, make_system
+
+from sightline.errors import SightlineError
+from sightline.recipes import FitStage, FitStopped, Workbench
+from sightline.training import runner
+
+Fit = Callable[[TinySystem, object, Workbench], dict[str, float]]
+
+
+def job(system: TinySystem, agreed: Callable[[object], object], folder: Path, *, leads: bool) -> SimpleNamespace:
+    return SimpleNamespace(
+        leads=leads,
+        agreed=agreed,
+        system=system,
+        train=SimpleNamespace(samples=()),
+        options=SimpleNamespace(seed=0),
+        run=SimpleNamespace(path=folder),
+        progress=SimpleNamespace(working=lambda *told: None),
+        log=lambda line: None,
+        stop=SimpleNamespace(wanted=False),
+        fabric=SimpleNamespace(world_size=2),
+    )
+
+
+def fit_twice_as_large(system: TinySystem, samples: object, bench: Workbench) -> dict[str, float]:
+    for done in range(5):
+        bench.tell("fitting", done + 1, 5)
+    with torch.no_grad():
+        system.head.weight.mul_(2)
+    return {"facts": 3.0}
+
+
+def fit_that_gives_up(system: TinySystem, samples: object, bench: Workbench) -> dict[str, float]:
+    bench.tell("fitting", 1, 5)
+    raise FitStopped
+
+
+@pytest.mark.parametrize(("fit", "facts"), [(fit_twice_as_large, {"facts": 3.0}), (fit_that_gives_up, None)])
+@pytest.mark.parametrize("every", [0.0, 60.0])
+def test_whoever_waits_for_a_fit_hears_of_it_and_gets_what_came_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: Fit, facts: dict[str, float] | None, every: float
+) -> None:
+    """What the first process sends is what the other one waits for, exchange by exchange."""
+    monkeypatch.setattr(runner, "STILL_WORKING", every)
+    first, other, sent = make_system(0), make_system(1), []
+
+    def send(value: object) -> object:
+        sent.append(value)
+        return value
+
+    stage = FitStage("fit", fit)
+    assert runner._solve(job(first, send, tmp_path, leads=True), stage) == facts
+    signs = sent.count("working")
+    assert signs == ((5 if facts else 1) if every == 0 else 0)
+    waiting = iter(sent)
+    assert runner._solve(job(other, lambda _: next(waiting), tmp_path, leads=False), stage) == facts
+    assert next(waiting, None) is None
+    assert torch.equal(first.head.weight, other.head.weight) == (facts is not None)
+
+
+@pytest.mark.parametrize("smaller", ["", "--set crop_batch=1"])
+def test_a_fit_that_runs_out_of_memory_names_itself_and_what_to_set(tmp_path: Path, smaller: str) -> None:
+    def fit(*_: object) -> dict[str, float]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with pytest.raises(SightlineError) as raised:
+        run_one(tmp_path, (FitStage("features", fit, smaller=smaller),))
+    assert "out of memory in the fit of stage features" in str(raised.value)
+    assert f"start again with {smaller or '--imgsz 12'}" in str(raised.value)
