@@ -11,7 +11,7 @@ from tiny_system import TinySystem, make_system
 
 from sightline.errors import SightlineError
 from sightline.recipes import FitStage, FitStopped, Workbench
-from sightline.training import runner
+from sightline.training import fits
 
 Fit = Callable[[TinySystem, object, Workbench], dict[str, float]]
 
@@ -50,7 +50,7 @@ def test_whoever_waits_for_a_fit_hears_of_it_and_gets_what_came_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: Fit, facts: dict[str, float] | None, every: float
 ) -> None:
     """What the first process sends is what the other one waits for, exchange by exchange."""
-    monkeypatch.setattr(runner, "STILL_WORKING", every)
+    monkeypatch.setattr(fits, "STILL_WORKING", every)
     first, other, sent = make_system(0), make_system(1), []
 
     def send(value: object) -> object:
@@ -58,11 +58,11 @@ def test_whoever_waits_for_a_fit_hears_of_it_and_gets_what_came_out(
         return value
 
     stage = FitStage("fit", fit)
-    assert runner._solve(job(first, send, tmp_path, leads=True), stage) == facts
+    assert fits.solve(job(first, send, tmp_path, leads=True), stage) == facts
     signs = sent.count("working")
     assert signs == ((5 if facts else 1) if every == 0 else 0)
     waiting = iter(sent)
-    assert runner._solve(job(other, lambda _: next(waiting), tmp_path, leads=False), stage) == facts
+    assert fits.solve(job(other, lambda _: next(waiting), tmp_path, leads=False), stage) == facts
     assert next(waiting, None) is None
     assert torch.equal(first.head.weight, other.head.weight) == (facts is not None)
 

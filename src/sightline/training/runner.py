@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,11 @@ from torch import Tensor
 from sightline.contract import NeuralSystem
 from sightline.errors import DataError
 from sightline.layers.sync_norm import synchronised_norms
-from sightline.model_file import require_fit, tensors_of
+from sightline.model_file import require_fit
 from sightline.processes import Processes
 from sightline.proposals.cache import propose_for
 from sightline.proposals.kept import ProposedSamples, read_proposals
-from sightline.recipes import FitStage, FitStopped, GradientStage, Recipe, Stage, Workbench
+from sightline.recipes import FitStage, GradientStage, Recipe, Stage
 from sightline.runtime import reset_peak_memory
 from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
@@ -27,10 +27,10 @@ from sightline.training.cache import hold_in_memory
 from sightline.training.checkpoints import Checkpoint, peek_state, read_checkpoint
 from sightline.training.continuation import extended
 from sightline.training.devices import start_fabric
+from sightline.training.fits import fit
 from sightline.training.guards.data_needs import check_data
 from sightline.training.guards.dry_run import rehearse
-from sightline.training.guards.memory import answering_for_memory, smaller_images
-from sightline.training.history import Row, read_history
+from sightline.training.history import read_history
 from sightline.training.job import Job, Timer, TrainData
 from sightline.training.loader import Loading, Sampling, sensible_workers
 from sightline.training.loop import Learner, follow_gradients
@@ -52,10 +52,6 @@ from sightline.training.validation import Evaluate
 
 _NO_SETTING = ("resume", "from_previous", "extend")
 """Options that say what to do with a run, not what it is."""
-
-STILL_WORKING = 60.0
-"""Seconds after which the processes that wait for a fit are told that it is not done."""
-_WORKING, _SOLVED = "working", "solved"
 
 
 @dataclass(frozen=True)
@@ -213,7 +209,7 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
         if isinstance(stage, FitStage):
             # What a fit solved is always kept, whenever the request came; only a fit that can go on later gives up.
             stopped = job.agreed(job.stop.wanted)
-            fitted = None if stopped else _fit(job, stage, state)
+            fitted = None if stopped else fit(job, stage, state)
             state, stopped = (state, True) if fitted is None else (fitted, False)
         else:
             state, stopped = follow_gradients(here, learner, pace, state)
@@ -242,60 +238,6 @@ def _with_proposals(job: Job, stage: GradientStage) -> Job:
         return job
     samples = ProposedSamples(job.train.samples, read_proposals(job.run.path / stage.proposals))
     return replace(job, train=replace(job.train, samples=samples))
-
-
-def _fit(job: Job, stage: FitStage, state: TrainState) -> TrainState | None:
-    """Solve a stage and judge what came out; None where it gave up, because the person asked for an end."""
-    job.log(f"stage {stage.name}: fitted to {len(job.train.samples)} images")
-    job.progress.working(f"fitting {stage.name}")
-    facts = _solve(job, stage)
-    if facts is None:
-        return None
-    state = replace(state, step=1)
-    if not stage.judged:
-        job.log(f"stage {stage.name} done" + "".join(f"; {name} {value:.6g}" for name, value in facts.items()))
-        return state
-    metrics = job.measure(job.system)
-    if job.leads:
-        row: Row = {"stage": stage.name, "epoch": 1, "step": 1, "seconds": round(job.timer.seconds(), 3)}
-        state = job.keep(state, job.system, {**row, **facts}, losses={}, metrics=metrics)
-    return job.agreed(state)
-
-
-def _solve(job: Job, stage: FitStage) -> dict[str, float] | None:
-    """Fit in the first process, and give the others what came out."""
-    facts: dict[str, float] | None = None
-    if job.leads:
-        tell = _keeping_others_waiting(job)
-        bench = Workbench(job.options.seed, job.run.path, tell, job.log, stopping=lambda: job.stop.wanted)
-        cure = f"start again with {stage.smaller or smaller_images(job.system.preparation)}"
-        with suppress(FitStopped), answering_for_memory(f"the fit of stage {stage.name}", None, cure):
-            facts = dict(stage.fit(job.system, job.train.samples, bench))
-        job.agreed(_SOLVED)
-    else:
-        while job.agreed(_WORKING) == _WORKING:
-            pass
-    facts = job.agreed(facts)
-    if job.fabric.world_size > 1 and facts is not None:
-        job.system.load_state_dict(job.agreed(tensors_of(job.system) if job.leads else {}))
-    return facts
-
-
-def _keeping_others_waiting(job: Job) -> Callable[[str, int, int], None]:
-    """Tells the person what a fit does, and now and then the other processes that it is not done.
-
-    An exchange that no other process joins for half an hour fails, and a fit may take longer.
-    """
-    last = time.monotonic()
-
-    def tell(doing: str, done: int, of: int) -> None:
-        nonlocal last
-        job.progress.working(doing, done, of)
-        if time.monotonic() - last >= STILL_WORKING:
-            last = time.monotonic()
-            job.agreed(_WORKING)
-
-    return tell
 
 
 def _read(run: RunFolder, system: NeuralSystem[Any, Any]) -> Checkpoint:
