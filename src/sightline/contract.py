@@ -249,9 +249,9 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         """
         self.proposal_count = count
         if names_model(proposer):
-            self.proposer_model = proposer
+            self.proposer, self.proposer_model = None, proposer
         else:
-            self.proposer = build_proposer(proposer)
+            self.proposer, self.proposer_model = build_proposer(proposer), ""
 
     @final
     def prepare(self, images: Tensor | Sequence[Tensor], proposals: Sequence[Tensor] | None = None) -> ImageBatch:

@@ -268,8 +268,16 @@ def load_proposer(path: str | Path) -> "Proposer":
 
 def _with_proposer(system: Any) -> "System[Any]":
     """A system with the proposer that is a model of its own, if it wants one."""
-    if system.proposer_model:
-        system.proposer = load_proposer(system.proposer_model)
+    wanted = system.proposer_model
+    if wanted and not Path(wanted).exists():
+        raise ModelFileError(
+            "no such model file",
+            place=wanted,
+            cause=f"this {system.name} looks at the proposals of the model that was there (its setting proposer)",
+            cure="put that model back, or train with another proposer",
+        )
+    if wanted:
+        system.proposer = load_proposer(wanted)
     return cast("System[Any]", system)
 
 

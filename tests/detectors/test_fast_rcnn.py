@@ -122,10 +122,18 @@ def test_another_models_network_can_propose(tmp_path: Path) -> None:
     write_model(tmp_path / "fast.safetensors", system, stage="test", metrics={}, provenance="random")
     assert load(tmp_path / "fast.safetensors").proposer == system.proposer
     (tmp_path / "rpn.safetensors").unlink()
-    with pytest.raises(ModelFileError, match="no such model file"):
+    with pytest.raises(ModelFileError, match=r"rpn\.safetensors: no such model file.*fast_rcnn looks at the proposals"):
         load(tmp_path / "fast.safetensors")
 
 
 def test_unknown_proposers_are_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="selective_search"):
         _small(proposer="selectiv_search")
+
+
+def test_who_is_asked_next_replaces_who_was_asked_before() -> None:
+    model = _small()
+    model.ask("runs/other/best.safetensors", 10)
+    assert model.proposer is None and model.proposer_model and model.proposal_count == 10
+    model.ask("uniform", 20)
+    assert model.proposer is not None and model.proposer.name == "uniform" and not model.proposer_model

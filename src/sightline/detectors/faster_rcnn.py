@@ -75,12 +75,8 @@ class FasterRCNN(TwoStage[TwoStageRaw]):
 
     def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
         """``rpn_objectness``, ``rpn_box``, ``classification`` and ``box``: four losses, one backward."""
-        padded = pad_targets(targets)
-        features = self.features(batch)
-        rpn, proposals = self.propose(features, batch, training=True)
-        losses = self.rpn.loss(rpn, padded, batch.seeds)
-        head_losses, _ = self.head_losses(features, proposals, padded, batch.seeds)
-        return {**losses, **head_losses}
+        losses, _, _ = self.box_losses(batch, targets)
+        return losses
 
     def recipe(self) -> Recipe:
         """Joint training in one stage, or alternating training in four (Ren et al. 2015, section 3.2)."""

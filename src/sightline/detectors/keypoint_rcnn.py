@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sightline.assign.padding import pad_targets
 from sightline.contract import Kind, Step
 from sightline.geometry.keypoints import keypoints_of_maps
 from sightline.recipes import Recipe
@@ -102,12 +101,8 @@ class KeypointRCNN(TwoStage[KeypointRCNNRaw]):
         Raises:
             ValueError: targets without keypoints.
         """
-        padded = pad_targets(targets)
-        features = self.features(batch)
-        rpn, proposals = self.propose(features, batch, training=True)
-        losses = self.rpn.loss(rpn, padded, batch.seeds)
-        head_losses, regions = self.head_losses(features, proposals, padded, batch.seeds)
-        return {**losses, **head_losses, "keypoint": self.keypoint_loss(features, regions, targets)}
+        losses, features, regions = self.box_losses(batch, targets)
+        return {**losses, "keypoint": self.keypoint_loss(features, regions, targets)}
 
     def keypoint_loss(self, features: FeatureMaps, regions: SampledRegions, targets: Sequence[Target]) -> LossTerm:
         """Cross-entropy over the m x m places, over the labelled keypoints that lie in regions with an object."""

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sightline.assign.padding import pad_targets
 from sightline.contract import Kind, Step
 from sightline.geometry.masks import paste_masks
 from sightline.regions.found import Found
@@ -95,12 +94,8 @@ class MaskRCNN(TwoStage[MaskRCNNRaw]):
         Raises:
             ValueError: targets without masks.
         """
-        padded = pad_targets(targets)
-        features = self.features(batch)
-        rpn, proposals = self.propose(features, batch, training=True)
-        losses = self.rpn.loss(rpn, padded, batch.seeds)
-        head_losses, regions = self.head_losses(features, proposals, padded, batch.seeds)
-        return {**losses, **head_losses, "mask": self.mask_loss(features, regions, targets)}
+        losses, features, regions = self.box_losses(batch, targets)
+        return {**losses, "mask": self.mask_loss(features, regions, targets)}
 
     def mask_loss(self, features: FeatureMaps, regions: SampledRegions, targets: Sequence[Target]) -> LossTerm:
         """Binary cross-entropy of the true class's map alone, over the cells of regions that hold an object."""

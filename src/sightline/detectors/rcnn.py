@@ -11,14 +11,14 @@ docs/differences.md says where it departs from the paper.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sightline.backbones.build import build_backbone
+from sightline.backbones.build import NormPolicy, build_backbone
 from sightline.recipes import GradientStage
+from sightline.regions.config import NormSetting, explicit_trunk
 from sightline.regions.heads import TailHead, head_width
 from sightline.regions.svm_detector import RegionFeatures, SVMDetector, SVMDetectorConfig, with_live_norms
 from sightline.regions.warp import PAPER_SIDE, WarpShape, warp_regions
@@ -32,7 +32,7 @@ POOL5_CELLS = 7
 class RCNNConfig(SVMDetectorConfig):
     """R-CNN; the defaults are the paper's, with its larger network."""
 
-    norm: Literal["auto", "frozen", "live"] = "auto"
+    norm: NormSetting = "auto"
     """Batch norms of the trunk; auto freezes them if the trunk starts from given weights and lets them live if not."""
     frozen_stages: int = -1
     """Stages of the trunk that the fine-tuning leaves alone; -1: two of given weights, none of random ones."""
@@ -76,9 +76,11 @@ class RCNN(SVMDetector):
     config: RCNNConfig
 
     def __init__(self, config: RCNNConfig, classes: Classes, backbone_weights: str | None = None) -> None:
-        config = _explicit(config, pretrained=backbone_weights is not None)
+        pretrained = backbone_weights is not None
+        norm_setting, frozen_stages = explicit_trunk(config.norm, config.frozen_stages, pretrained=pretrained)
+        config = replace(config, norm=norm_setting, frozen_stages=frozen_stages)
         super().__init__(config, classes, backbone_weights)
-        norm: Literal["frozen", "live"] = "live" if config.norm == "live" else "frozen"
+        norm: NormPolicy = "live" if config.norm == "live" else "frozen"
         self.backbone = build_backbone(config.backbone, weights=backbone_weights, norm=norm, with_tail=config.has_tail)
         self.backbone.freeze_stages(config.frozen_stages)
         channels = self.backbone.channels[-1]
@@ -131,13 +133,3 @@ class RCNN(SVMDetector):
         """Step 1: all that is not frozen learns, from 32 objects and 96 backgrounds a step."""
         stage = super().fine_tuning()
         return with_live_norms(stage) if self.config.norm == "live" else stage
-
-
-def _explicit(config: RCNNConfig, *, pretrained: bool) -> RCNNConfig:
-    norm = config.norm
-    if norm == "auto":
-        norm = "frozen" if pretrained else "live"
-    frozen_stages = config.frozen_stages
-    if frozen_stages == -1:
-        frozen_stages = 2 if pretrained else 0
-    return replace(config, norm=norm, frozen_stages=frozen_stages)

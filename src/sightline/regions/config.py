@@ -8,6 +8,7 @@ from sightline.errors import ConfigError
 from sightline.structures import Size
 from sightline.transforms.preparation import Preparation
 
+NormSetting = Literal["auto", "frozen", "live"]
 MOBILE_SIDE = 320
 MOST_REFINEMENTS = 10
 """Each looks at all regions once more: beyond this it is a mistake."""
@@ -22,7 +23,7 @@ class RegionConfig:
     """The trunk, by torchvision's name."""
     neck: Literal["fpn", "none"] = "fpn"
     """Feature pyramid, or a single map: conv4 of a ResNet (C4), conv5 of a VGG, of others the last of stride 16."""
-    norm: Literal["auto", "frozen", "live"] = "auto"
+    norm: NormSetting = "auto"
     """Batch norms of the trunk; auto freezes them if the trunk starts from given weights and lets them live if not."""
     frozen_stages: int = -1
     """Stages of the trunk that do not learn; -1: two from given weights (torchvision's choice), none from random."""
@@ -95,6 +96,15 @@ class RegionConfig:
 Config = TypeVar("Config", bound=RegionConfig)
 
 
+def explicit_trunk(norm: NormSetting, frozen_stages: int, *, pretrained: bool) -> tuple[NormSetting, int]:
+    """What ``auto`` and -1 stand for: frozen norms and two fixed stages of given weights, all learns from random."""
+    if norm == "auto":
+        norm = "frozen" if pretrained else "live"
+    if frozen_stages == -1:
+        frozen_stages = 2 if pretrained else 0
+    return norm, frozen_stages
+
+
 def explicit(config: Config, *, pretrained: bool, size: Size, samples: int) -> Config:
     """The settings with all that was left open filled in, so that a saved model says what it is.
 
@@ -105,12 +115,7 @@ def explicit(config: Config, *, pretrained: bool, size: Size, samples: int) -> C
         samples: regions an image of the paper.
     """
     short_side = config.short_side or (MOBILE_SIDE if config.is_mobile else size[0])
-    norm = config.norm
-    if norm == "auto":
-        norm = "frozen" if pretrained else "live"
-    frozen_stages = config.frozen_stages
-    if frozen_stages == -1:
-        frozen_stages = 2 if pretrained else 0
+    norm, frozen_stages = explicit_trunk(config.norm, config.frozen_stages, pretrained=pretrained)
     return replace(
         config,
         norm=norm,

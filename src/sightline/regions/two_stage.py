@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sightline.assign.padding import pad_targets
 from sightline.contract import Anchors, DataNeeds, Step
 from sightline.layers.dry_run import dry_run
 from sightline.proposals.proposals import Proposals
@@ -16,7 +17,8 @@ from sightline.recipes import Recipe
 from sightline.regions.config import RegionConfig, explicit
 from sightline.regions.recipe import one_stage
 from sightline.regions.region_detector import RegionDetector, RegionRaw
-from sightline.structures import Classes, FeatureMaps, ImageBatch, Size
+from sightline.regions.sampling import SampledRegions
+from sightline.structures import Classes, FeatureMaps, ImageBatch, LossTerm, Size, Target
 
 USUAL_SIZE, USUAL_SAMPLES = (800, 1333), 512
 """Short and long side in pixels, and regions an image: torchvision's, after Lin et al. 2017."""
@@ -91,6 +93,17 @@ class TwoStage(RegionDetector[Raw], Generic[Raw]):
         """What the region proposal network says of every anchor, and the boxes that it makes of that."""
         rpn: RPNRaw = self.rpn(features, (batch.images.shape[2], batch.images.shape[3]))
         return rpn, self.rpn.propose(rpn, batch.sizes, training=training)
+
+    def box_losses(
+        self, batch: ImageBatch, targets: Sequence[Target]
+    ) -> tuple[dict[str, LossTerm], FeatureMaps, SampledRegions]:
+        """``rpn_objectness``, ``rpn_box``, ``classification`` and ``box``; the maps and regions that they are of."""
+        padded = pad_targets(targets)
+        features = self.features(batch)
+        rpn, proposals = self.propose(features, batch, training=True)
+        losses = self.rpn.loss(rpn, padded, batch.seeds)
+        head_losses, regions = self.head_losses(features, proposals, padded, batch.seeds)
+        return {**losses, **head_losses}, features, regions
 
     def regions(self, features: FeatureMaps, batch: ImageBatch) -> Proposals:
         """The boxes that the region proposal network proposes."""
