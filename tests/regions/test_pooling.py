@@ -60,8 +60,7 @@ def test_one_map_is_pooled_as_by_loops(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["align", "pool", "crop"])
 def test_a_pyramid_is_pooled_level_by_level(kind: str) -> None:
     features = maps(4, 8, 16)
-    boxes = BOXES * torch.tensor([1.0, 1.0, 1.0, 1.0])
-    boxes = torch.cat([boxes, torch.tensor([[0.0, 0.0, 500.0, 500.0]])])
+    boxes = torch.cat([BOXES, torch.tensor([[0.0, 0.0, 500.0, 500.0]])])
     index = torch.cat([INDEX, torch.tensor([1])])
     pooled = pool_regions(features, boxes, index, kind, 2)
     # Regions of sides below 112 lie on the finest of these levels, one of 500 on the coarsest.

@@ -41,7 +41,8 @@ def compare_command(
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(metavar="N", help="Training time of each; proposals are not counted.")
+        float | None,
+        typer.Option(metavar="N", help="Training time of each; proposals and what is solved (SVMs) come on top."),
     ] = None,
     epochs: Annotated[
         float | None, typer.Option(metavar="N", help="Passes over the training split of each. Default: its recipe.")

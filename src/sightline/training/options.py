@@ -58,8 +58,9 @@ class TrainOptions:
     Args:
         epochs: passes over the training split in all, or None for the recipe's own; several stages share them in the
             recipe's proportion.
-        minutes: wall time of the whole run, validation and saving included, but not the making of proposals before
-            the first step, which are kept for all runs; or None. Ends the schedule by the clock instead of by epochs.
+        minutes: wall time of the stages that follow gradients, validation and saving included, or None. Ends the
+            schedule by the clock instead of by epochs. Proposals before the first step, and stages that are
+            solved after the last one, take the time that they take.
         batch_size: images an optimiser step sees over all devices, or None for the recipe's own; the learning rate is
             scaled in proportion.
         seed: of order, augmentation and the systems' own draws.
