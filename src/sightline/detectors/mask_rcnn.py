@@ -130,7 +130,8 @@ class MaskRCNN(TwoStage[MaskRCNNRaw]):
         boxes = batch.to_original(raw.found.boxes[first], 0)
         masks = Step(
             "Masks",
-            "How much each cell of a detection's box looks like its class: what exceeds one half is the object.",
+            "How much each cell of a detection's box looks like its class: "
+            f"above {self.config.mask_threshold:g} it is the object.",
             "crops",
             {"boxes": boxes, "crops": raw.mask_logits[first].sigmoid()},
         )
