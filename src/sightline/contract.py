@@ -7,8 +7,8 @@ shows, checkpoints and resumes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Callable, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast, final
 
@@ -172,6 +172,22 @@ def networks_of(system: System[Any]) -> "tuple[NeuralSystem[Any, Any], ...]":
     if isinstance(system, CombinedSystem):
         return tuple(network for part in system.asked() for network in networks_of(part))
     return ()
+
+
+def with_proposers(system: System[Any], change: Callable[[Proposer, int], Proposer]) -> System[Any]:
+    """The system with other proposers in the place of its own; its parameters are shared, it stays as it is.
+
+    Args:
+        system: any; without a proposer it is given back itself.
+        change: from a proposer, and how many proposals it is asked for, to the one in its place.
+    """
+    if isinstance(system, CombinedSystem):
+        return system.with_members([with_proposers(member, change) for member in system.members])
+    if not isinstance(system, NeuralSystem) or system.proposer is None:
+        return system
+    other = copy(system)
+    other.proposer = change(system.proposer, system.proposal_count)
+    return other
 
 
 class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):

@@ -6,12 +6,11 @@ What ``sightline evaluate`` does, and ``sightline train`` at its end. Nothing he
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sightline.contract import CombinedSystem, NeuralSystem, System, networks_of
+from sightline.contract import CombinedSystem, NeuralSystem, System, networks_of, with_proposers
 from sightline.data.dataset import Dataset
 from sightline.errors import ConfigError, DataError
 from sightline.evaluation.bootstrap import Comparison
@@ -252,13 +251,7 @@ def keeping_proposals(system: System[Any]) -> System[Any]:
 
     For predicting sets of images again and again; what is timed must propose anew.
     """
-    if isinstance(system, CombinedSystem):
-        return system.with_members([keeping_proposals(member) for member in system.members])
-    if not isinstance(system, NeuralSystem) or system.proposer is None:
-        return system
-    keeping = copy(system)
-    keeping.proposer = cached(system.proposer)
-    return keeping
+    return with_proposers(system, lambda proposer, _: cached(proposer))
 
 
 def _after_colon(note: str) -> str:

@@ -1,10 +1,14 @@
 """``--multi-scale``, ``--flip`` and ``--ensemble`` of evaluate and predict."""
 
 import json
+from dataclasses import fields
+from typing import get_args
 
 import pytest
 
-from sightline.cli.combining import Combining, told
+from sightline.cli.combining import FUSIONS, Combining, told
+from sightline.combination.build import FUSIONS as BUILT
+from sightline.comparing.looks import Looks
 from sightline.data.dataset import open_dataset
 from sightline.evaluation.evaluate import evaluate
 from sightline.model_file import write_model
@@ -85,6 +89,11 @@ def test_what_makes_no_sense_is_refused(fails, trained, shapes, tmp_path):
     )
     line = fails(USAGE, *judge, "--ensemble", other)
     assert "model 2 of the ensemble answers with the classes cow, hen" in line
+
+
+def test_the_names_of_fusions_are_those_that_there_are():
+    (field,) = (field for field in fields(Looks) if field.name == "fusion")
+    assert set(FUSIONS) == set(BUILT) == set(get_args(get_args(field.type)[0]))
 
 
 def test_a_line_says_how_it_was_looked(trained):

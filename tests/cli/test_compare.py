@@ -16,7 +16,10 @@ from conftest_cli import QUICK, snapshot
 from sightline.comparing.compare import compare_systems
 from sightline.comparing.entrants import entrants_of
 from sightline.comparing.plan import Plan, plan_of
+from sightline.comparing.results import evaluation_of
 from sightline.errors import ConfigError
+from sightline.evaluation.evaluation import Evaluation
+from sightline.evaluation.truth import TruthOfSplit
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress, StepView
 from sightline.workflow import Splits
@@ -121,6 +124,10 @@ def test_every_pair_that_was_judged_has_an_interval_and_the_page_tells_all(compa
     told = document(compared)
     assert len(told["comparisons"]) == 10
     assert {(each["A"], each["B"]) for each in told["comparisons"]} >= {("tested", "more"), ("run", "faster_rcnn")}
+    # Intervals come of predictions.json and AP of metrics.json: of the same detections.
+    ap = {row["name"]: row["numbers"]["AP"]["mean"] for row in told["systems"]}
+    for each in told["comparisons"]:
+        assert each["differences"][0]["difference"] == pytest.approx(ap[each["A"]] - ap[each["B"]], abs=1e-9)
     page = (compared / "compare.html").read_text()
     assert "6 systems on shapes" in page and "<b>broken</b> failed" in page and 'href="more/report.html"' in page
     assert "the weights of more with detections=3" in page and "the model file of" in page
@@ -141,6 +148,29 @@ def test_resume_trains_nothing_again_and_tries_what_failed(compared: Path, shape
     }
     text = (compared / "compare.json").read_text().replace(str(compared), str(copy))
     assert document(copy) == json.loads(text)
+
+
+def test_table_of_what_is_finished_is_there_from_the_start_of_a_resumed_comparison(
+    compared: Path, shapes, trained, tmp_path, monkeypatch
+) -> None:
+    copy, states, read = tmp_path / "out", [], []
+    shutil.copytree(compared, copy)
+
+    def reading(own: Path, split: TruthOfSplit) -> Evaluation:
+        read.append(own.name)
+        return evaluation_of(own, split)
+
+    monkeypatch.setattr("sightline.comparing.compare.evaluation_of", reading)
+
+    class Looking(Lines):
+        def log(self, text: str) -> None:
+            states.append([row["state"] for row in document(copy)["systems"]])
+
+    resumed = plan(shapes, given=trained, resume=True)
+    compare_systems(resumed, out=copy, progress=Looking(), apart=False, resamples=30)
+    # What failed waits to be tried again.
+    assert states[0] == ["finished"] * 4 + ["waiting", "finished"]
+    assert sorted(read) == ["both", "faster_rcnn", "more", "run", "tested"]
 
 
 def test_system_in_the_middle_goes_on_exactly(compared: Path, shapes, trained, tmp_path) -> None:
@@ -177,6 +207,16 @@ def test_plan_is_read_as_it_was_written_and_seeds_have_folders_of_their_own(shap
     assert folders[6:] == ["faster_rcnn-seed4", "more-seed4", "tested-seed4", "broken-seed4", "both-seed4"]
 
 
+def test_runs_of_one_folder_are_refused(shapes: Path, trained: Path, tmp_path: Path) -> None:
+    old = tmp_path / "faster_rcnn-seed1"
+    shutil.copytree(trained, old)
+    with pytest.raises(ConfigError, match="two runs would be written to the folder faster_rcnn-seed1"):
+        plan(shapes, given=old, seeds=2)
+    assert plan(shapes, given=old, seeds=1).runs()[1].folder == "faster_rcnn-seed1"
+    with pytest.raises(ConfigError, match="two systems at least, and there is none"):
+        Plan((), str(shapes), TrainOptions())
+
+
 def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_path) -> None:
     words = ["compare", "--models", "faster_rcnn,faster_rcnn_c4", "--data", shapes, "--out", tmp_path / "out"]
     assert "FasterRCNNConfig has no setting anchors" in fails(2, *words, "--set", "faster_rcnn.anchors=3")
@@ -186,6 +226,9 @@ def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_
     words = ["compare", "--models", "faster_rcnn", "--data", shapes, "--out", tmp_path / "out", "--variant"]
     assert "Looks.multi_scale.0 cannot be true" in fails(2, *words, "a=trained:faster_rcnn,multi_scale=[true]")
     assert "fusion has no meaning with one look" in fails(2, *words, "a=trained:faster_rcnn,fusion=nms")
+    assert "member_weights has no meaning with one model" in fails(
+        2, *words, "a=trained:faster_rcnn,flip=true,member_weights=[2]"
+    )
     assert "a: FasterRCNNConfig has no setting flap" in fails(2, *words, "a=trained:faster_rcnn,flap=true")
     two = ["b=faster_rcnn", "--variant"]
     assert "no setting proposals" in fails(2, *words, *two, "a=trained:faster_rcnn+b,proposals=3")
@@ -194,6 +237,8 @@ def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_
     assert "two rows are called run" in fails(2, *alone)
     alone = ["compare", "--models", trained, "--variant", f"again={trained}", "--data", shapes, "--epochs", 3]
     assert "nothing is trained" in fails(2, *alone)
+    heeded = ["--batch", 2, "--recipe", "ema=0.9", "--precision", "32", "--workers", 0]
+    assert "leave out --batch, --recipe, --precision, --workers" in fails(2, *alone[:-2], *heeded)
     assert not (tmp_path / "out").exists()
 
 

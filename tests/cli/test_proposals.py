@@ -82,6 +82,7 @@ def test_photos_are_drawn(run, shapes, tmp_path):
         (["nothing.jpg", "--method", "uniform"], 3, "no such file or folder"),
         (["x.jpg", "--repeatability"], 2, "--repeatability has no meaning without --data"),
         (["x.jpg", "--detector", "m"], 2, "--detector has no meaning without --data"),
+        (["x.jpg", "--device", "cpu"], 2, "--device has no meaning without a network"),
         (["x.jpg", "--split", "val"], 2, "--split has no meaning without --data"),
     ],
 )

@@ -14,6 +14,7 @@ from sightline.combination.multi_scale import MultiScale
 from sightline.combination.region_ensemble import RegionEnsemble
 from sightline.combination.weighted_box_fusion import WeightedBoxFusion
 from sightline.contract import System, networks_of
+from sightline.detectors.fast_rcnn import FastRCNN, FastRCNNConfig
 from sightline.detectors.faster_rcnn import FasterRCNN, FasterRCNNConfig
 from sightline.detectors.keypoint_rcnn import KeypointRCNN, KeypointRCNNConfig
 from sightline.detectors.mask_rcnn import MaskRCNN, MaskRCNNConfig
@@ -225,6 +226,26 @@ def test_a_proposer_looks_at_each_image_once_however_often_it_is_looked_at():
         assert torch.allclose(boxes, mirrored if index % 4 >= 2 else given, atol=1e-4)
 
 
+@dataclass(frozen=True)
+class Nothing(Proposer):
+    """Proposes nothing."""
+
+    name = "nothing"
+
+    def propose(self, image: Tensor, count: int) -> ImageProposals:
+        return ImageProposals(torch.zeros(0, 4))
+
+
+def test_photos_without_proposals_have_no_detections():
+    torch.manual_seed(0)
+    config = FastRCNNConfig(backbone="resnet18", short_side=64, long_side=128, refinements=1, voting=True, context=True)
+    model = FastRCNN(config, Classes(("disc", "star"))).eval()
+    model.proposer = Nothing()
+    alike = (model, model)
+    for system in (RegionEnsemble(alike), Ensemble(alike), MultiScale(model, (64, 96), flip=True)):
+        assert [len(found) for found in system.predict(images())] == [0, 0]
+
+
 def test_what_is_combined_is_told():
     model = small()
     told = Ensemble((MultiScale(model, (64, 96), flip=True), model), (2.0, 1.0)).describe()
@@ -278,6 +299,20 @@ def test_the_cost_is_that_of_all_looks():
     assert cost.proposal_milliseconds is None
     with pytest.raises(ValueError, match="multi_scale has no network"):
         measure_cost(MultiScale(RightHalf(), flip=True), image)
+
+
+def test_the_time_of_proposals_that_members_share_is_told_apart():
+    proposer, members = Counting([]), (small(0), small(1))
+    for member in members:
+        member.proposer = proposer
+    system = Ensemble(tuple(MultiScale(member, (64, 96), flip=True) for member in members))
+    cost = measure_cost(system, images()[0], repeats=1, warm_up=0)
+    assert cost.proposal_milliseconds is not None and cost.given_milliseconds is not None
+    assert 0 < cost.proposal_milliseconds < cost.milliseconds
+    assert cost.milliseconds == pytest.approx(cost.proposal_milliseconds + cost.given_milliseconds)
+    # For the memory, for the time and for the operations: what is timed after the proposals asks for none.
+    assert len(proposer.asked) == 3
+    assert all(member.proposer is proposer for member in members)
 
 
 def test_no_images_are_no_results():

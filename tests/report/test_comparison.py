@@ -15,7 +15,7 @@ from sightline.comparing.table import as_csv, document_of
 from sightline.evaluation.bootstrap import compare, compare_pairs
 from sightline.report.comparison import ComparisonReport, render_comparison
 from sightline.report.comparison_data import ComparedRun, ComparedSystem, duration, milliseconds, quantity, ratios
-from sightline.report.comparison_pictures import same_images
+from sightline.report.comparison_pictures import Panel, SameImage, same_images
 
 
 def system(name: str, *values: dict[str, float | None], base: str | None = None, **more: object) -> ComparedSystem:
@@ -69,6 +69,8 @@ def test_the_table_of_the_lectures_comes_out_of_its_own_numbers() -> None:
     assert fast.given[0] == pytest.approx(146.9, abs=0.1) == fast.given[1]
     assert faster.train == (None, None, None) and faster.mean_ap == (0.669, 0.669)
     assert lecture_rows(ours[:1]) == () and lecture_rows([ours[0], ours[3]]) == ()
+    # A row with the weights of a row that happens to be called so is no such system.
+    assert lecture_rows([ours[0], ("fast_rcnn", replace(ours[2][1], way="trained"))]) == ()
 
 
 def test_every_pair_is_compared_as_if_alone() -> None:
@@ -109,6 +111,14 @@ def test_images_are_those_on_which_systems_disagree_most_and_others_at_random() 
     chosen = same_images([replace(system(n, {}), evaluation=e) for n, e in (("a", one), ("b", two))], images, count=2)
     assert chosen[0].image_id == one.image_ids[5] and chosen[0].why == "the systems disagree"
     assert len({each.image_id for each in chosen}) == len(chosen) == 3
+
+
+@pytest.mark.parametrize(("panels", "row"), [(1, 1), (5, 5), (7, 7), (8, 4), (15, 5)])
+def test_a_row_of_pictures_holds_the_truth_and_all_systems_up_to_six(panels: int, row: int) -> None:
+    picture = SameImage(3, "at random", tuple(Panel(f"p{place}", "", b"") for place in range(panels)))
+    page = render_comparison(ComparisonReport("t", "here", [], (), (), [picture], {}))
+    assert f'class="same" style="--row: {row}"' in page and "repeat(var(--row)" in page
+    assert page.count("<figure>") == panels
 
 
 def test_how_numbers_are_read() -> None:

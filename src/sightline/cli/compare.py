@@ -132,11 +132,9 @@ def _require_sense(
     entrants: "tuple[Entrant, ...]", minutes: float | None, epochs: float | None, resamples: int
 ) -> None:
     """What can be seen to be wrong before torch is imported."""
-    if len(entrants) < 2:
-        raise ConfigError(
-            f"a comparison needs two systems at least, and there is {entrants[0].name} alone",
-            cure="give --models NAME,NAME,..., or add a --variant",
-        )
+    from sightline.comparing.entrants import require_two
+
+    require_two(entrants)
     if minutes is not None and epochs is not None:
         raise ConfigError("epochs and minutes both say when training ends", cure="give --epochs or --minutes")
     if resamples < 1:

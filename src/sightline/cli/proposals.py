@@ -82,6 +82,10 @@ def proposals_command(
         for name, value in only_data.items():
             if value is not None:
                 raise ConfigError(f"{name} has no meaning without --data", cure=f"leave out {name}, or give --data")
+    if device != "auto" and model is None and detector is None:
+        raise ConfigError(
+            "--device has no meaning without a network", cure="leave out --device, or give --model or --detector"
+        )
     from sightline.cli.proposal_runs import Wanted, draw_photos, judge_methods, make_proposers, open_images
     from sightline.workflow import RUNS, new_folder, next_folder
 

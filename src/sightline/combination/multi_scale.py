@@ -29,6 +29,7 @@ class MultiScale(CombinedDetector):
             its proportion. None: the system's own size alone.
         flip: whether each size is looked at mirrored as well.
         fusion: what makes one result of all.
+
     Raises:
         ConfigError: sizes that make no sense or that the system cannot choose; or nothing to combine.
     """

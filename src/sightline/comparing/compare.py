@@ -7,7 +7,7 @@ the others go on. Nothing here prints.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from sightline.comparing.table import as_csv, document_of
 from sightline.comparing.work import is_done, require_settings, work
 from sightline.errors import ConfigError, ModelFileError, SightlineError
 from sightline.evaluation.bootstrap import RESAMPLES, Comparison, compare_pairs
+from sightline.evaluation.evaluation import Evaluation
 from sightline.evaluation.truth import TruthOfSplit
 from sightline.files import write_atomically, writing
 from sightline.model_file import read_header
 from sightline.report.comparison import ComparisonReport, render_comparison
-from sightline.report.comparison_data import ComparedSystem, State
+from sightline.report.comparison_data import ComparedRun, ComparedSystem, State
 from sightline.report.comparison_pictures import same_images
 from sightline.training.devices import choose_accelerator
 from sightline.training.options import FREE_ON_RESUME
@@ -103,7 +104,7 @@ def compare_systems(
         with writing(folder, "make room, then give the same command with --resume"):
             folder.mkdir(parents=True, exist_ok=True)
             desk = _Desk(plan, folder, settings, data, split_of(data.test), shown)
-            desk.write({})
+            desk.write({run.folder: Ending("finished") for run in plan.runs() if is_done(folder, run)})
         return desk.close(*_run_all(desk, apart=apart), resamples)
 
 
@@ -205,6 +206,8 @@ class _Desk:
         data: the splits.
         split: what all are judged by.
         progress: what a person sees.
+        numbers: of runs that are done, by folder: read once, though the table is written after each run.
+        evaluations: of the first of each row, by folder.
     """
 
     plan: Plan
@@ -213,6 +216,8 @@ class _Desk:
     data: SplitData
     split: TruthOfSplit
     progress: Progress
+    numbers: dict[str, ComparedRun] = field(default_factory=dict)
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -260,7 +265,6 @@ class _Desk:
         runs = [run for run in self.plan.runs() if run.entrant.name == name]
         entrant = runs[0].entrant
         done = [run for run in runs if run.folder in endings and endings[run.folder].state == "finished"]
-        evaluations = [evaluation_of(self.folder / run.folder, self.split) for run in done]
         wrong = next((e for run in runs if (e := endings.get(run.folder)) is not None and e.state == "failed"), None)
         state: State = "failed" if wrong is not None else "finished" if len(done) == len(runs) else "waiting"
         return ComparedSystem(
@@ -271,9 +275,21 @@ class _Desk:
             base=entrant.base,
             state=state,
             message="" if wrong is None else wrong.message,
-            runs=tuple(run_of(self.folder, run, e) for run, e in zip(done, evaluations, strict=True)),
-            evaluation=evaluations[0] if evaluations else None,
+            evaluation=self._evaluation(done[0]) if done else None,
+            runs=tuple(self._run(run) for run in done),
         )
+
+    def _evaluation(self, run: Run) -> Evaluation:
+        if run.folder not in self.evaluations:
+            self.evaluations[run.folder] = evaluation_of(self.folder / run.folder, self.split)
+        return self.evaluations[run.folder]
+
+    def _run(self, run: Run) -> ComparedRun:
+        if run.folder not in self.numbers:
+            known = self.evaluations.get(run.folder)
+            own = evaluation_of(self.folder / run.folder, self.split) if known is None else known
+            self.numbers[run.folder] = run_of(self.folder, run, own)
+        return self.numbers[run.folder]
 
     def _intervals(self, systems: Sequence[ComparedSystem], resamples: int) -> tuple[Comparison, ...]:
         judged = [system for system in systems if system.evaluation is not None]

@@ -3,15 +3,15 @@
 Words mean what they mean elsewhere: a name of the catalogue is trained; a model file or the folder of a finished run is
 judged as it is. A variant names its row itself and says what it differs in::
 
-    NAME=BASE,key=value,...            trained anew, with settings other than those of BASE
+    NAME=BASE,key=value,...            as BASE with other settings: trained anew where BASE is trained, else judged anew
     NAME=trained:BASE,key=value,...    the weights of BASE, with other settings: nothing is trained
 
 ``BASE`` is a row above, a name of the catalogue, a model file or a run folder, looked for in this order. The settings
 of a row are kept by those that are based on it, so that variants add up one by one (the table of He et al. 2016, "Deep
-Residual Learning", appendix: box refinement, context, multi-scale testing). Settings of how
-a model is looked with go with weights that are there: ``multi_scale=[N,N]`` and ``flip=true`` look several times,
-``trained:A+B`` makes one of several, of which ``member_weights=[N,N]`` says how much each counts, and ``fusion=NAME``
-how results are joined. Nothing here imports torch.
+Residual Learning", appendix: box refinement, context, multi-scale testing). Settings of how a model looks go with
+weights that are there: ``multi_scale=[N,N]`` and ``flip=true`` look several times, ``trained:A+B`` makes one of
+several, of which ``member_weights=[N,N]`` says how much each counts, and ``fusion=NAME`` how results are joined.
+Nothing here imports torch.
 """
 
 import re
@@ -28,7 +28,7 @@ Way = Literal["train", "given", "trained"]
 """From the catalogue; a model file that is there; the weights of another row."""
 
 LOOKS = ("multi_scale", "flip", "fusion", "member_weights")
-"""Settings of how a model is looked with, and of how several are made one; no model's own."""
+"""Settings of how a model looks, and of how several are made one; no model's own."""
 
 _WEIGHTS_OF = "trained:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -97,6 +97,16 @@ def entrants_of(
     if not rows:
         raise ConfigError("what is to be compared is not said", cure="give --models NAME,NAME,... or --variant")
     return _with_settings(tuple(rows.values()), assignments, backbone)
+
+
+def require_two(entrants: Sequence[Entrant]) -> None:
+    """Raise ``ConfigError`` where there is nothing to compare with."""
+    if len(entrants) < 2:
+        named = f"{entrants[0].name} alone" if entrants else "none"
+        raise ConfigError(
+            f"a comparison needs two systems at least, and there is {named}",
+            cure="give --models NAME,NAME,..., or add a --variant",
+        )
 
 
 def _add(rows: dict[str, Entrant], row: Entrant, word: str) -> None:

@@ -37,12 +37,13 @@ REPORTED: Mapping[str, Reported] = {
 
 
 def lecture_rows(systems: Sequence[tuple[str, ComparedSystem]]) -> tuple[LectureRow, ...]:
-    """One's own ratios beside those reported, of the systems that they name; none unless there are two.
+    """One's own ratios beside those reported, of the systems that were trained and that they name; none unless two are.
 
     Args:
         systems: rows of the table, each with its name in the catalogue; the first of a name counts.
     """
-    ours = {model: system for model, system in reversed(systems) if model in REPORTED and system.runs}
+    trained = [(model, system) for model, system in systems if system.way == "train" and system.runs]
+    ours = {model: system for model, system in reversed(trained) if model in REPORTED}
     if len(ours) < 2:
         return ()
     named = [(model, ours[model], REPORTED[model]) for model in REPORTED if model in ours]

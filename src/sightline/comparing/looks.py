@@ -35,6 +35,8 @@ def looks_of(settings: Mapping[str, Any], members: int) -> Looks:
         ConfigError: a value that does not fit, or one that would change nothing.
     """
     looks = parse_settings(Looks, settings)
+    if looks.member_weights is not None and members == 1:
+        raise ConfigError("member_weights has no meaning with one model", cure="leave it out, or name several: A+B")
     if looks.member_weights is not None and len(looks.member_weights) != members:
         raise ConfigError(
             f"member_weights has {len(looks.member_weights)} numbers for {members} models", cure="give one for each"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sightline.comparing.entrants import Entrant
+from sightline.comparing.entrants import Entrant, require_two
 from sightline.comparing.place import COMPARE_FILE
 from sightline.errors import ConfigError
 
@@ -55,7 +55,8 @@ class Plan:
         on_bad_image: what to do with images that cannot be read.
 
     Raises:
-        ConfigError: fewer than two rows, seeds below 1, or options that make no sense for several systems.
+        ConfigError: fewer than two rows, seeds below 1, or options that make no sense for several systems, or two
+            runs of one folder.
     """
 
     entrants: tuple[Entrant, ...]
@@ -68,11 +69,7 @@ class Plan:
     on_bad_image: "OnBadImage" = "raise"
 
     def __post_init__(self) -> None:
-        if len(self.entrants) < 2:
-            raise ConfigError(
-                f"a comparison needs two systems at least, and there is {self.entrants[0].name} alone",
-                cure="give --models NAME,NAME,..., or add a --variant",
-            )
+        require_two(self.entrants)
         if self.seeds < 1:
             raise ConfigError(f"--seeds must be at least 1, got {self.seeds}")
         if self.image_size is not None and self.image_size < 1:
@@ -80,10 +77,18 @@ class Plan:
         replace(self.options, seed=self.options.seed + self.seeds - 1)  # the last one is a seed too
         if self.options.devices * self.options.nodes > 1 or self.options.extend is not None:
             raise ConfigError("systems are compared on one device each, by one budget")
-        if not self.trains and (self.backbone_weights is not None or self.seeds > 1 or self._has_budget):
+        folders = [run.folder for run in self.runs()]
+        twice = next((folder for folder in folders if folders.count(folder) > 1), None)
+        if twice is not None:
+            raise ConfigError(
+                f"two runs would be written to the folder {twice}",
+                cause="a row is called as another row's run of one seed",
+                cure="name one of the rows otherwise: --variant NAME=BASE",
+            )
+        if not self.trains and self._of_training:
             raise ConfigError(
                 "nothing is trained: all are models that are there already",
-                cure="leave out --minutes, --epochs, --seeds and --backbone-weights",
+                cure=f"leave out {', '.join(self._of_training)}",
             )
 
     @property
@@ -92,8 +97,20 @@ class Plan:
         return any(entrant.way == "train" for entrant in self.entrants)
 
     @property
-    def _has_budget(self) -> bool:
-        return self.options.minutes is not None or self.options.epochs is not None
+    def _of_training(self) -> tuple[str, ...]:
+        """The options that were given and that only training heeds."""
+        options = self.options
+        given = {
+            "--minutes": options.minutes is not None,
+            "--epochs": options.epochs is not None,
+            "--seeds": self.seeds > 1,
+            "--backbone-weights": self.backbone_weights is not None,
+            "--batch": options.batch_size is not None,
+            "--recipe": bool(options.recipe),
+            "--precision": options.precision != "auto",
+            "--workers": options.workers is not None,
+        }
+        return tuple(name for name, is_given in given.items() if is_given)
 
     def runs(self) -> tuple[Run, ...]:
         """All runs in the order in which they are made: a whole table of the first seed, then the next."""

@@ -6,7 +6,7 @@ Departures and meanings, so that figures can be compared:
   that count multiply-adds report half. Only matrix products, convolutions and attention are counted: not resizing,
   activations, RoI pooling or NMS.
 - *Milliseconds* are of ``predict`` on one image that is already in memory: proposals, preparation, network and
-  decoding. Where a proposer stands before the network, each prediction is timed in two parts, its proposals and all the
+  decoding. Where proposers stand before the networks, each prediction is timed in two parts, its proposals and all the
   rest with these proposals given; regions that the network finds itself are part of the network.
 - *Peak memory* on CUDA is the most that PyTorch had allocated, weights included. On a CPU it is by how much the
   resident memory of the process grew during one prediction, weights not included: memory that earlier work left with
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from sightline.contract import NeuralSystem, System, networks_of
+from sightline.contract import NeuralSystem, System, networks_of, with_proposers
 from sightline.evaluation.columns import Floats
 from sightline.proposals.proposer import ImageProposals, Proposer, as_pixels
 from sightline.runtime import peak_memory, reset_peak_memory, resident_memory
@@ -97,7 +97,7 @@ def measure_cost(system: System[Any], image: Tensor, *, repeats: int = 20, warm_
     if not networks:
         raise ValueError(f"{system.name} has no network to measure")
     device = networks[0].device
-    proposed = isinstance(system, NeuralSystem) and system.proposer is not None
+    proposed = any(network.proposer is not None for network in networks)
     peak = _peak_memory(system, image, device)
     proposing, given = _times(system, image, device, repeats, warm_up)
     first, median, third = np.percentile(proposing + given, [25, 50, 75])
@@ -177,18 +177,18 @@ def _times(
 
 def _predict_in_parts(system: System[Any], image: Tensor) -> float | None:
     """Predict, first the proposals and then all the rest with these given; the time between, None without proposer."""
-    if not isinstance(system, NeuralSystem) or system.proposer is None:
-        system.predict([image])
-        return None
-    proposer = system.proposer
-    given = _Given(proposer.propose(as_pixels(image), system.proposal_count))
+    made: dict[tuple[Proposer, int], _Given] = {}
+
+    def given(proposer: Proposer, count: int) -> Proposer:
+        # Members with the same proposer ask it once, as in a prediction.
+        if (proposer, count) not in made:
+            made[proposer, count] = _Given(proposer.propose(as_pixels(image), count))
+        return made[proposer, count]
+
+    rest = with_proposers(system, given)
     proposed = time.perf_counter()
-    system.proposer = given
-    try:
-        system.predict([image])
-    finally:
-        system.proposer = proposer
-    return proposed
+    rest.predict([image])
+    return proposed if made else None
 
 
 def _synchronise(device: torch.device) -> None:

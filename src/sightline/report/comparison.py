@@ -40,9 +40,13 @@ from sightline.report.page import (
 )
 
 _STYLE = """
-.same { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: .8rem; }
+.same { display: grid; grid-template-columns: repeat(var(--row), minmax(0, 1fr)); gap: .8rem; }
+@media screen and (max-width: 48rem) { .same { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); } }
 .failed { color: #b3261e; } @media screen and (prefers-color-scheme: dark) { .failed { color: #f2998f; } }
 """
+
+_LONGEST_ROW = 7
+"""Pictures side by side at most: the truth and six systems."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,9 +243,16 @@ def _pictures(pictures: Sequence[SameImage]) -> str:
         "in brackets do not count. Click on a picture to enlarge it.</p>\n"
     )
     for picture in pictures:
-        panels = block("same", (_figure(picture.image_id, panel) for panel in picture.panels))
-        text += f"<h3>Image {picture.image_id}: {picture.why}</h3>\n{panels}"
+        figures = "\n".join(_figure(picture.image_id, panel) for panel in picture.panels)
+        row = _row_length(len(picture.panels))
+        text += f"<h3>Image {picture.image_id}: {picture.why}</h3>\n"
+        text += f'<div class="same" style="--row: {row}">\n{figures}\n</div>\n'
     return text
+
+
+def _row_length(panels: int) -> int:
+    """Pictures in a row: all where they fit, else rows that are as long as each other."""
+    return math.ceil(panels / math.ceil(panels / _LONGEST_ROW))
 
 
 def _figure(image_id: int, panel: Panel) -> str:

@@ -66,7 +66,7 @@ def proposal_picture(sample: Sample, proposals: ImageProposals, first: int = 30)
 
 
 def draw_first(image: Tensor, proposals: ImageProposals, first: int, factor: Tensor | None = None) -> Tensor:
-    """A copy of an image with its first proposals; of those with scores the best has the label of its score.
+    """A copy of an image with its first proposals, in colours that tell neighbours in rank apart.
 
     Args:
         image: (3, H, W) uint8.

@@ -14,13 +14,13 @@ _MARKERS = "osD^vPX*"
 
 def recall_over_iou_plot(results: Sequence[ProposerResult], count: int) -> str:
     """Recall over IoU of the first ``count`` proposals of each proposer that was judged at this count; or empty."""
-    shown = [result for result in results if count in result.recall.counts]
+    shown = [(index, result) for index, result in enumerate(results) if count in result.recall.counts]
     if not shown:
         return ""
     title = f"Recall over IoU, {count:,} proposals an image"
     caption = f"Recall over IoU of each proposer at {count} proposals"
     with axes_for(f"iou-{count}", title, "IoU", "recall", caption=caption) as canvas:
-        for index, result in enumerate(shown):
+        for index, result in shown:
             curve = result.recall.recall(THRESHOLDS, count)
             canvas.axes.plot(THRESHOLDS, curve, color=_colour(index), label=legend_label(result.name))
         canvas.axes.set(xlim=(0.5, 1.0), ylim=(0, 1.02))
