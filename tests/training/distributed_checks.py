@@ -28,6 +28,7 @@ from sightline.training.validation import validation_losses
 
 CLASSES = Classes(("one", "two", "three"))
 SHAPES = [(64, 64)] * 7
+SPREAD = 100.0
 
 
 def make_detector() -> FasterRCNN:
@@ -36,7 +37,11 @@ def make_detector() -> FasterRCNN:
     config = FasterRCNNConfig(
         backbone="resnet18", channels=16, head_width=32, short_side=64, long_side=128, proposals=30, region_samples=16
     )
-    return FasterRCNN(config, CLASSES)
+    system = FasterRCNN(config, CLASSES)
+    with torch.no_grad():
+        # Fresh weights find all anchors alike; rounding would then decide which are proposed, and so what is drawn.
+        system.rpn.objectness.weight.mul_(SPREAD)
+    return system
 
 
 def make_scenes(shapes: list[tuple[int, int]]) -> list[Sample]:
