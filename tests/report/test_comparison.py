@@ -20,7 +20,9 @@ from sightline.report.comparison_pictures import Panel, SameImage, same_images
 
 def system(name: str, *values: dict[str, float | None], base: str | None = None, **more: object) -> ComparedSystem:
     runs = tuple(
-        ComparedRun(seed, f"{name}-seed{seed}", f"{name}-seed{seed}/report.html", numbers, {"a<b": 0.25})
+        ComparedRun(
+            seed, f"{name}-seed{seed}", f"{name}-seed{seed}/report.html", numbers, {"a<b": 0.25}, (), ("few <b>",)
+        )
         for seed, numbers in enumerate(values)
     )
     return ComparedSystem(name, str(more.pop("model", name)), "train", base=base, runs=runs, **more)
@@ -47,6 +49,7 @@ def test_ratios_and_differences_in_table_and_json() -> None:
     assert [row["compared_with"] for row in document["systems"]] == [None, "slow", "fast", "slow"]
     assert [row["times_as_fast"]["milliseconds"] for row in document["systems"]] == [1.0, 40.0, 80.0, None]
     assert document["systems"][3]["message"] == "it went, wrong" and not document["finished"]
+    assert [row["warnings"] for row in document["systems"]] == [["few <b>"], ["few <b>"], ["few <b>"], []]
     lines = list(csv.DictReader(io.StringIO(as_csv(rows))))
     assert [line["system"] for line in lines] == ["slow", "fast", "faster", "gone"]
     assert float(lines[2]["milliseconds_times_as_fast"]) == 80.0 and lines[3]["AP"] == ""
@@ -97,6 +100,7 @@ def test_page_tells_of_every_row_and_escapes_names() -> None:
     assert len(pictures) == 3 and [panel.title for panel in pictures[0].panels] == ["truth", "go<od"]
     page = render_comparison(ComparisonReport("t<t", "here", [good, bad], (), (), pictures, {"data": "d"}))
     assert "go&lt;od" in page and "go<od" not in page and "failed: no &lt;room&gt;" in page
+    assert "Warning, go&lt;od: few &lt;b&gt;." in page
     assert "2.5 GB" in page and "with proposals given" in page and page.count("data:image/jpeg") == 6
     assert "AP against the time of an image" in page and "AP of the validation split while training" in page
 

@@ -180,7 +180,12 @@ def _show(compared: "Compared") -> None:
     protocol = compared.document["protocols"]["AP"]
     shown = shown_columns(systems, COLUMNS)
     print(f"{compared.document['judged_on']}" + (f"; AP: {protocol}" if protocol else ""))
-    heads, rows = ["system", ">Δ AP"], [[system.name, _signed(delta(systems, system, "AP"))] for system in systems]
+    heads, rows = ["system"], [[system.name] for system in systems]
+    if any(system.state != "finished" for system in systems):
+        heads, rows = [*heads, "state"], [[system.name, system.state] for system in systems]
+    heads.append(">Δ AP")
+    for row, system in zip(rows, systems, strict=True):
+        row.append(_signed(delta(systems, system, "AP")))
     for column in shown:
         heads += [f">{column.title}", *([">x"] if column.ratio else [])]
         fast = ratios(systems, column.key)
@@ -194,9 +199,14 @@ def _show(compared: "Compared") -> None:
     for system in systems:
         if system.state == "failed":
             print(f"{system.name} failed: {system.message}")
+        for warning in system.warnings:
+            print(f"warning, {system.name}: {warning}")
     _show_differences(compared)
     for name, file in (("numbers", COMPARE_FILE), ("table", COMPARE_TABLE), ("report", COMPARE_REPORT)):
-        print(f"{name + ':':<13}{compared.folder / file}")
+        if (compared.folder / file).exists():
+            print(f"{name + ':':<13}{compared.folder / file}")
+    if compared.stopped:
+        print("interrupted; go on with the same command and --resume")
 
 
 def _parts(heads: list[str], rows: list[list[str]], most: int = 8) -> list[tuple[list[str], list[list[str]]]]:

@@ -116,7 +116,10 @@ def _add(rows: dict[str, Entrant], row: Entrant, word: str) -> None:
             cure="use letters, digits and . _ -, as --variant NAME=BASE",
         )
     if row.name in rows:
-        raise ConfigError(f"two rows are called {row.name}", cure=f"name one of them: --variant NAME={word}")
+        raise ConfigError(
+            f"two rows are called {row.name}",
+            cure=f"give one of them another name: --variant OTHER={word.partition('=')[2] or word}",
+        )
     rows[row.name] = row
 
 

@@ -80,6 +80,7 @@ def run_of(folder: Path, run: Run, evaluation: Evaluation) -> ComparedRun:
         numbers=numbers,
         classes={found["name"]: found["AP"] for found in metrics["per_class"]},
         history=read_history(own / "history.csv"),
+        warnings=tuple(metrics.get("warnings", ())),
     )
 
 

@@ -62,6 +62,7 @@ def _row(systems: Sequence[ComparedSystem], system: ComparedSystem) -> dict[str,
         "settings": dict(system.settings),
         "state": system.state,
         "message": system.message or None,
+        "warnings": list(system.warnings),
         "numbers": {
             key: {"mean": system.mean(key), "std": system.deviation(key), "n": _count(system, key)} for key in keys
         },

@@ -66,7 +66,9 @@ def _naming(entrant: Entrant) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(error.what, place=entrant.name, cause=error.cause, cure=error.cure) from error
+        alone = f"to set one row alone, write --set {entrant.name}.KEY=VALUE"
+        cure = alone if error.cure is None else f"{error.cure}; {alone}"
+        raise ConfigError(error.what, place=entrant.name, cause=error.cause, cure=cure) from error
 
 
 def settings_of(entrant: Entrant, image_size: int | None) -> dict[str, Any]:

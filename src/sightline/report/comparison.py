@@ -116,6 +116,8 @@ def _notes(report: ComparisonReport) -> str:
             text += f'<p class="failed"><b>{escape(system.name)}</b> failed: {escape(system.message)}</p>\n'
         elif system.state == "waiting":
             text += f"<p>{escape(system.name)} is not finished.</p>\n"
+        for warning in system.warnings:
+            text += f"<p>Warning, {escape(system.name)}: {escape(warning)}.</p>\n"
     reports = ", ".join(
         f'<a href="{escape(run.report)}">{escape(run.folder)}</a>' for system in report.systems for run in system.runs
     )

@@ -21,6 +21,7 @@ class ComparedRun:
         numbers: by key of :data:`COLUMNS` and a few more; None where one is not defined or not measured.
         classes: AP by class; None where it is not defined.
         history: one row a validation; empty without training.
+        warnings: what the data that it was trained on have too little of.
     """
 
     seed: int | None
@@ -29,6 +30,7 @@ class ComparedRun:
     numbers: Mapping[str, float | None]
     classes: Mapping[str, float | None]
     history: Sequence[Mapping[str, float | str]] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,11 @@ class ComparedSystem:
     message: str = ""
     runs: tuple[ComparedRun, ...] = ()
     evaluation: Evaluation | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of its runs, each once."""
+        return tuple(dict.fromkeys(warning for run in self.runs for warning in run.warnings))
 
     def mean(self, key: str) -> float | None:
         """A number over the runs that have it; None where none has."""

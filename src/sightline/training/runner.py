@@ -221,7 +221,8 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
     if state.finished:
         job.log(f"finished after {state.seconds:.0f} s; best: {job.run.best} (step {state.best_step})")
     else:
-        job.log(f"stopped and saved at step {state.step}; go on with the same command and --resume")
+        place = f"stage {state.stage + 1} of {len(stages)}, step {state.step}"
+        job.log(f"stopped and saved at {place}; go on with the same command and --resume")
     return TrainResult(state.finished, state.step, state.seconds, job.run.best, state.best_metrics, state.rows)
 
 
