@@ -35,15 +35,3 @@ def build_proposer(name: str, settings: Mapping[str, object] | None = None) -> P
 def names_model(name: str) -> bool:
     """Whether a proposer's name is the place of a trained model, whose region proposal network is meant."""
     return name not in PROPOSERS and (len(Path(name).parts) > 1 or name.endswith(".safetensors") or Path(name).exists())
-
-
-def describe_proposers() -> dict[str, str]:
-    """One line on each proposer, by name: what it does; whether it segments, scores and can be asked for any count."""
-    return {name: describe(proposer) for name, proposer in PROPOSERS.items()}
-
-
-def describe(proposer: type[Proposer]) -> str:
-    """One line on a proposer."""
-    facts = ((proposer.segments, "segments"), (proposer.scored, "scored"), (proposer.controllable, "any count"))
-    known = ", ".join(fact for holds, fact in facts if holds)
-    return f"{proposer.summary} ({known})" if known else proposer.summary
