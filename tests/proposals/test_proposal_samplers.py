@@ -12,7 +12,7 @@ from sightline.errors import ConfigError
 from sightline.proposals.build import PROPOSERS, build_proposer
 from sightline.proposals.graph_segmentation import segment, sorted_edges
 from sightline.proposals.region_features import smooth
-from sightline.proposals.samplers import Gaussian, SlidingWindow, Uniform, described
+from sightline.proposals.samplers import AnchorBoxes, Gaussian, SlidingWindow, Uniform, described
 from sightline.proposals.superpixels import Superpixels
 
 
@@ -87,6 +87,22 @@ def test_windows_share_out_their_count() -> None:
     assert len(SlidingWindow().propose(noise(375, 500), 1).boxes) == 1
 
 
+def test_anchors_of_a_grid_by_hand() -> None:
+    """11 asked of 2 + 2 - 1 a step: 3 steps side by side in 90 x 30 pixels, those at the border cut off."""
+    proposer = AnchorBoxes(sizes=(1.0, 0.5), ratios=(1.0, 4.0))
+    boxes = proposer.propose(noise(30, 90), 11).boxes
+    whole = [[-15.0, -15, 15, 15], [-30, -7.5, 30, 7.5], [-7.5, -7.5, 7.5, 7.5]]  # s1 r1, s1 r2, s2 r1
+    wanted = [(x + a, 15 + b, x + c, 15 + d) for x in (15, 45, 75) for a, b, c, d in whole]
+    assert boxes.numpy() == pytest.approx(np.array([[max(a, 0), b, min(c, 90), d] for a, b, c, d in wanted]))
+
+
+def test_anchors_are_as_many_as_the_grid_holds() -> None:
+    boxes = AnchorBoxes().propose(noise(375, 500), 2000).boxes
+    assert 1900 <= len(boxes) <= 2000
+    assert len(torch.unique(boxes, dim=0)) > 1800
+    assert len(AnchorBoxes().propose(noise(375, 500), 2).boxes) == 2
+
+
 def test_superpixels_are_the_segments_of_the_graph_segmentation() -> None:
     image = noise(24, 30)
     image[:, :, 15:] //= 8
@@ -119,6 +135,8 @@ def test_the_table_names_its_proposers_and_refuses_others() -> None:
         ("gaussian", {"covariance": [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}),
         ("sliding_window", {"sides": []}),
         ("sliding_window", {"sides": [0.0]}),
+        ("anchors", {"sizes": []}),
+        ("anchors", {"ratios": [-1.0]}),
         ("superpixels", {"smallest": 0}),
     ],
 )

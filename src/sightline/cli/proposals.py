@@ -28,8 +28,8 @@ def proposals_command(
         list[str] | None,
         typer.Option(
             metavar="NAME,NAME,...",
-            help="selective_search, selective_search_quality, sliding_window, uniform, gaussian, superpixels, rpn, or "
-            "all; may be repeated. Default: selective_search.",
+            help="selective_search, selective_search_quality, sliding_window, anchors, uniform, gaussian, "
+            "superpixels, rpn, or all; may be repeated. Default: selective_search.",
         ),
     ] = None,
     model: Annotated[

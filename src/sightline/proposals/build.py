@@ -6,13 +6,21 @@ from pathlib import Path
 from sightline.config import closest, parse_settings
 from sightline.errors import ConfigError
 from sightline.proposals.proposer import Proposer
-from sightline.proposals.samplers import Gaussian, SlidingWindow, Uniform
+from sightline.proposals.samplers import AnchorBoxes, Gaussian, SlidingWindow, Uniform
 from sightline.proposals.selective_search import SelectiveSearch, SelectiveSearchQuality
 from sightline.proposals.superpixels import Superpixels
 
 PROPOSERS: dict[str, type[Proposer]] = {
     proposer.name: proposer
-    for proposer in (SelectiveSearch, SelectiveSearchQuality, SlidingWindow, Uniform, Gaussian, Superpixels)
+    for proposer in (
+        SelectiveSearch,
+        SelectiveSearchQuality,
+        SlidingWindow,
+        AnchorBoxes,
+        Uniform,
+        Gaussian,
+        Superpixels,
+    )
 }
 """All that stand before a system, by name."""
 

@@ -4,6 +4,8 @@
     Gaussian        the same four from one multivariate Gaussian
     SlidingWindow   windows of fixed sizes on a regular grid
 
+and a fourth of the lectures, AnchorBoxes: what a region proposal network begins with, before anything is learned.
+
 Ranges, means and covariances are those of a training set; the paper took PASCAL VOC 2007's, after leaving out the 0.5%
 smallest and largest values for the ranges. The numbers here were taken in the same way of COCO 2017: of the 1503
 objects of 160 of its images (80 of ``train``, 80 of ``val``), as shares of the image's sides and of the square root of
@@ -12,6 +14,7 @@ its area, so that they serve images of any size. ``fitted`` takes them of other 
 Random numbers come from ``seed`` and the pixels: the same image has the same proposals, another has others.
 """
 
+import math
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -24,6 +27,7 @@ from torch import Tensor
 
 from sightline.classes import Size
 from sightline.errors import ConfigError
+from sightline.geometry.anchors import multibox_prior
 from sightline.proposals.proposer import ImageProposals, Proposer, require_askable
 
 Floats = NDArray[np.float64]
@@ -173,6 +177,36 @@ class SlidingWindow(Proposer):
             found.append(np.concatenate((grid, grid + np.array([w, h])), axis=1))
             left -= len(grid)
         return ImageProposals(torch.from_numpy(np.concatenate(found).astype(np.float32)))
+
+
+@dataclass(frozen=True)
+class AnchorBoxes(Proposer):
+    """Anchors of a few sizes and ratios at every step of a grid that is as fine as the count allows.
+
+    Each step has n + m - 1 of them (``geometry/anchors.multibox_prior``); steps are as nearly square as they can be.
+    """
+
+    sizes: tuple[float, ...] = (0.75, 0.5, 0.25)
+    """Shares of the image's height; the defaults are the lectures'."""
+    ratios: tuple[float, ...] = (1.0, 2.0, 0.5)
+    """Width / height; the first goes with every size, the others with the first size."""
+
+    name: ClassVar[str] = "anchors"
+    summary: ClassVar[str] = "anchor boxes of a few sizes and ratios on a regular grid"
+
+    def __post_init__(self) -> None:
+        for name in ("sizes", "ratios"):
+            values = getattr(self, name)
+            if not values or min(values) <= 0:
+                raise ConfigError(f"the {name} of anchors must be positive, and one at least")
+
+    def propose(self, image: Tensor, count: int) -> ImageProposals:
+        """At most ``count`` anchors, row by row, cut off at the border; of one step where the count is smaller."""
+        size = height, width = require_askable(image, count)
+        steps = max(1, count // (len(self.sizes) + len(self.ratios) - 1))
+        rows = min(max(1, round(math.sqrt(steps * height / width))), steps)
+        anchors = multibox_prior((rows, steps // rows), self.sizes, self.ratios).double().numpy()
+        return ImageProposals(_within(anchors[:count] * (width, height, width, height), size))
 
 
 def described(boxes: Tensor, size: Size) -> Floats:
