@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BENCHMARKS := $(filter-out benchmarks/pairing.py,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/pairing.py benchmarks/torchvision_peer.py,$(wildcard benchmarks/*.py))
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python
 
 .DEFAULT_GOAL := help

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = [script for script in sorted((ROOT / "benchmarks").glob("*.py")) if script.name != "pairing.py"]
+SHARED = {"pairing.py", "torchvision_peer.py"}
+SCRIPTS = [script for script in sorted((ROOT / "benchmarks").glob("*.py")) if script.name not in SHARED]
 
 
 @pytest.fixture
@@ -24,9 +25,7 @@ def test_a_missed_target_is_an_exit_code(pairing):
     assert (pairing.exit_code([fast]), pairing.exit_code([fast, slow])) == (0, 1)
 
 
-@pytest.mark.parametrize(
-    "script", sorted(set((ROOT / "benchmarks").glob("*.py")) - {ROOT / "benchmarks" / "pairing.py"})
-)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_every_script_ends_with_its_exit_code(script):
     assert script.read_text(encoding="utf-8").endswith('if __name__ == "__main__":\n    sys.exit(main())\n')
 

@@ -55,6 +55,19 @@ def test_an_ensemble_of_a_model_with_itself_is_judged_as_the_model(run, trained,
     assert both["combination"]["fusion"]["of"] == "regions"
 
 
+def test_masks_of_several_are_judged_too(run, shapes, tmp_path):
+    classes = open_dataset(shapes, "val").classes
+    settings = {"backbone": "mobilenet_v3_small", "channels": 16, "head_width": 16, "mask_width": 8, "mask_depth": 1}
+    system = create("mask_rcnn", classes=classes, settings={**settings, "short_side": 64, "detections": 5})
+    model = tmp_path / "mask.safetensors"
+    write_model(model, system, stage="", metrics={}, provenance="")
+    code, stdout, _ = run("evaluate", model, "--data", shapes, "--ensemble", model, "--flip", "--json")
+    document = json.loads(stdout)
+    assert code == 0 and document["note"] is None
+    assert document["also"]["masks"]["metrics"]["AP"] is not None
+    assert [member["flip"] for member in document["combination"]["members"]] == [True, True]
+
+
 def test_prediction_by_an_ensemble_at_several_sizes(run, trained, shapes, tmp_path):
     photos, out = shapes / "val", tmp_path / "found"
     words = ["predict", trained, photos, "--out", out, "--threshold", 0, "--ensemble", trained, "--flip"]

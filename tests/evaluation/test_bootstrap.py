@@ -6,8 +6,8 @@ import pytest
 from splits_fabricated import found_from, split_from, truth_from
 
 from sightline.evaluation.bootstrap import Resampled, compare
-from sightline.evaluation.coco import coco_evaluate
-from sightline.evaluation.columns import Found, detections_of, targets_of
+from sightline.evaluation.coco import evaluate_columns
+from sightline.evaluation.columns import Found, detections_of, found_of, targets_of, truth_of
 from sightline.structures import Classes
 
 NAMES = ("cat", "dog", "emu")
@@ -16,7 +16,8 @@ NAMES = ("cat", "dog", "emu")
 def judged(truth, found, images):
     """AP50 and AP of each class by COCO's evaluator on images that may be there several times, under new ids."""
     targets, detections = targets_of(truth), detections_of(found, truth.sizes)
-    return coco_evaluate([targets[i] for i in images], [detections[i] for i in images], Classes(NAMES))
+    drawn = truth_of([targets[i] for i in images]), found_of([detections[i] for i in images])
+    return evaluate_columns(*drawn, Classes(NAMES))
 
 
 @pytest.mark.parametrize("seed", range(12))

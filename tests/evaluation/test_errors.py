@@ -6,8 +6,8 @@ import pytest
 import tide_slow
 from splits_fabricated import found_from, split_from, truth_from
 
-from sightline.evaluation.coco import coco_evaluate
-from sightline.evaluation.columns import detections_of, targets_of, xywh
+from sightline.evaluation.coco import evaluate_columns
+from sightline.evaluation.columns import xywh
 from sightline.evaluation.errors import KINDS, classify, errors_of
 from sightline.structures import Classes
 
@@ -53,7 +53,7 @@ def assert_costs(summary, expected):
 @pytest.mark.parametrize("seed", range(10))
 def test_ap50_as_it_is_is_cocos(seed):
     truth, found = split_from(seed)
-    result = coco_evaluate(targets_of(truth), detections_of(found, truth.sizes), Classes(NAMES))
+    result = evaluate_columns(truth, found, Classes(NAMES))
     ours = errors_of(truth, found, NAMES)
     assert ours.overall.ap50 == pytest.approx(result.ap50, abs=1e-10)
     assert [s.ap50 for s in ours.by_class] == pytest.approx([c.ap50 for c in result.per_class], abs=1e-10, nan_ok=True)

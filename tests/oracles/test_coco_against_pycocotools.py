@@ -9,7 +9,8 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from sightline.evaluation.coco import coco_evaluate
+from sightline.evaluation.coco import evaluate_columns
+from sightline.evaluation.columns import found_of, truth_of
 from sightline.evaluation.curves import exact_curve
 from sightline.evaluation.matching import match
 from sightline.structures import Classes, Detections, Target
@@ -99,7 +100,7 @@ def mean_or_nan(values):
 def test_numbers_and_matches_are_those_of_pycocotools(chunk):
     for seed in range(chunk, CASES, 8):
         targets, detections, classes, image_ids = random_case(seed)
-        ours = coco_evaluate(targets, detections, classes, image_ids)
+        ours = evaluate_columns(truth_of(targets), found_of(detections), classes, image_ids)
         theirs = reference(targets, detections, classes, image_ids)
         numbers = np.array(list(ours.metrics().values()), dtype=np.float64)
         np.testing.assert_allclose(numbers, undefined_as_nan(theirs.stats), atol=1e-10, err_msg=f"case {seed}")
@@ -136,7 +137,7 @@ def test_our_exact_curve_interpolates_to_the_evaluators_ap50():
     for seed in range(40):
         targets, detections, classes, _ = random_case(seed)
         matches = match(targets, detections)
-        for label, found in enumerate(coco_evaluate(targets, detections, classes).per_class):
+        for label, found in enumerate(evaluate_columns(truth_of(targets), found_of(detections), classes).per_class):
             if found.objects == 0:
                 continue
             of_class = [(d.labels == label).numpy() & m.counted for d, m in zip(detections, matches, strict=True)]

@@ -8,7 +8,6 @@ from sightline.report.draw import (
     class_colours,
     draw,
     draw_detections,
-    draw_target,
     encode,
     font_size,
     from_pillow,
@@ -17,7 +16,7 @@ from sightline.report.draw import (
     side_by_side,
     to_pillow,
 )
-from sightline.structures import Classes, Detections, Target
+from sightline.structures import Classes, Detections
 
 
 def grey(height=200, width=300):
@@ -113,12 +112,9 @@ def test_what_does_not_fit_is_refused():
         draw(grey(), torch.tensor([[0.0, 0, 9, 9]]), ["a", "b"])
 
 
-def test_truth_and_detections_have_the_colours_of_their_classes():
+def test_detections_have_the_colours_of_their_classes():
     classes = Classes(("a", "b"))
     boxes = torch.tensor([[10.0, 50, 60, 90], [100, 50, 160, 90]])
-    target = Target(boxes, torch.tensor([1, 0]), (200, 300), torch.tensor([False, True]))
-    picture = draw_target(grey(), target, classes)
-    assert tuple(picture[:, 89, 59].tolist()) == PALETTE[1]
     detections = Detections(boxes, torch.tensor([0.9, 0.2]), torch.tensor([1, 0]), (200, 300))
     shown = draw_detections(grey(), detections, classes, threshold=0.5)
     assert tuple(shown[:, 89, 59].tolist()) == PALETTE[1]

@@ -1,6 +1,7 @@
 """``sightline compare``: several systems on one set, by one budget and one judgement."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,8 +63,8 @@ def compare_command(
     recipe: options.RecipeChanges = None,
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
-    train_split: Annotated[str, typer.Option(metavar="NAME", help="Split to learn from.")] = "train",
-    val_split: Annotated[str, typer.Option(metavar="NAME", help="Split that decides which weights are best.")] = "val",
+    train_split: options.TrainSplit = "train",
+    val_split: options.ValSplit = "val",
     test_split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Split that all are judged on. Default: test, or else val.")
     ] = None,
@@ -98,26 +99,14 @@ def compare_command(
         progress.working("starting")
         from sightline.cli.datasets import find_data
         from sightline.comparing.plan import Plan
-        from sightline.config import parse_assignments
         from sightline.data.bad_images import on_bad_image as bad_image_policy
-        from sightline.training.options import TrainOptions
         from sightline.workflow import Splits
 
-        training = TrainOptions(
-            epochs=epochs,
-            minutes=minutes,
-            batch_size=batch,
-            seed=seed,
-            precision=precision,  # type: ignore[arg-type]  # TrainOptions checks it
-            device=device,
-            workers=workers,
-            resume=resume,
-            recipe=parse_assignments(recipe or (), "--recipe"),
-        )
+        training = options.train_options(epochs, minutes, batch, seed, device, precision, workers, recipe)
         plan = Plan(
             entrants,
             data,
-            training,
+            replace(training, resume=resume),
             Splits(train_split, val_split, test_split),
             seeds,
             imgsz,

@@ -1,11 +1,15 @@
 """The options that several commands share, so that a name means the same everywhere."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sightline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sightline.training.options import TrainOptions
 
 _DATA_HELP = (
     "Labelled images: a folder or annotation file (COCO, Pascal VOC, YOLO, CSV, label images, a folder for each "
@@ -74,6 +78,10 @@ Loggers = Annotated[
         "PLACE; may be repeated.",
     ),
 ]
+TrainSplit = Annotated[str, typer.Option("--train-split", metavar="NAME", help="Split to learn from.")]
+ValSplit = Annotated[
+    str, typer.Option("--val-split", metavar="NAME", help="Split that decides which weights are best.")
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of everything that is drawn at random.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; a folder that does not exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, nothing else.")]
@@ -99,3 +107,33 @@ def require_split(wanted: str | None, opened: str, place: str) -> None:
             place=place,
             cure="leave out --split, or name the folder of the set",
         )
+
+
+def train_options(
+    epochs: float | None,
+    minutes: float | None,
+    batch: int | None,
+    seed: int,
+    device: str,
+    precision: str,
+    workers: int | None,
+    recipe: Sequence[str] | None,
+) -> "TrainOptions":
+    """What a command that trains was told of training itself; the arguments are options of their names.
+
+    Raises:
+        ConfigError: a value that makes no sense.
+    """
+    from sightline.config import parse_assignments
+    from sightline.training.options import TrainOptions
+
+    return TrainOptions(
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch,
+        seed=seed,
+        precision=precision,  # type: ignore[arg-type]  # TrainOptions checks it
+        device=device,
+        workers=workers,
+        recipe=parse_assignments(recipe or (), "--recipe"),
+    )

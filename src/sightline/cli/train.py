@@ -1,5 +1,6 @@
 """``sightline train``: from a folder of labelled images to a judged detector."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -21,8 +22,8 @@ def train_command(
     ] = None,
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
-    train_split: Annotated[str, typer.Option(metavar="NAME", help="Split to learn from.")] = "train",
-    val_split: Annotated[str, typer.Option(metavar="NAME", help="Split that decides which weights are best.")] = "val",
+    train_split: options.TrainSplit = "train",
+    val_split: options.ValSplit = "val",
     test_split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Split for the final judgement. Default: test, or else val.")
     ] = None,
@@ -80,23 +81,15 @@ def train_command(
         progress.working("starting")
         from sightline.cli.datasets import find_data
         from sightline.cli.session import Start, run_seeds, run_training, show_seeds
-        from sightline.config import parse_assignments
         from sightline.data.bad_images import on_bad_image as bad_image_policy
-        from sightline.training.options import TrainOptions
         from sightline.workflow import Splits
 
-        training = TrainOptions(
-            epochs=epochs,
-            minutes=minutes,
-            batch_size=batch,
-            seed=seed,
-            precision=precision,  # type: ignore[arg-type]  # TrainOptions checks it
-            device=device,
+        training = replace(
+            options.train_options(epochs, minutes, batch, seed, device, precision, workers, recipe),
             devices=devices,
             nodes=nodes,
             strategy=strategy,
             sync_norm=sync_norm,
-            workers=workers,
             resume=resume,
             from_previous=from_previous,
             extend=extend,
@@ -105,7 +98,6 @@ def train_command(
             log_every=log_every,
             save_every=save_every,
             dry_run=dry_run,
-            recipe=parse_assignments(recipe or (), "--recipe"),
         )
         start = Start(model, tuple(assignments or ()), backbone, imgsz, weights, backbone_weights)
         splits = Splits(train_split, val_split, test_split)

@@ -13,17 +13,14 @@ box around them, whether or not the results give boxes too.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hotcoco
 import numpy as np
 from hotcoco import mask as run_lengths
 
 from sightline.classes import Classes
-from sightline.evaluation.columns import Bools, Floats, Found, Ints, Kind, Truth, found_of, truth_of, xywh
-
-if TYPE_CHECKING:
-    from sightline.structures import Detections, Target
+from sightline.evaluation.columns import Bools, Floats, Found, Ints, Kind, Truth, xywh
 
 _OF_REGIONS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -145,26 +142,6 @@ class CocoResult:
 def none_if_nan(value: float) -> float | None:
     """The value, or ``None`` for NaN, which JSON does not have."""
     return None if math.isnan(value) else value
-
-
-def coco_evaluate(
-    targets: "Sequence[Target]",
-    detections: "Sequence[Detections]",
-    classes: Classes,
-    image_ids: Sequence[int] | None = None,
-) -> CocoResult:
-    """COCO's evaluation of the boxes of detections against the truth, one image after the other.
-
-    Args:
-        targets: the truth, one an image.
-        detections: one an image, in the same order and pixels.
-        classes: what the labels mean.
-        image_ids: as for :func:`evaluate_columns`.
-
-    Raises:
-        ValueError: as :func:`evaluate_columns`.
-    """
-    return evaluate_columns(truth_of(targets), found_of(detections), classes, image_ids)
 
 
 def evaluate_columns(

@@ -20,7 +20,7 @@ from torch import Tensor
 from sightline.errors import ConfigError
 from sightline.evaluation.coco import COCO_SIGMAS
 from sightline.files import write_atomically
-from sightline.structures import Classes, Detections, Target
+from sightline.structures import Classes, Detections
 
 Colour = tuple[int, int, int]
 """Red, green, blue in 0..255."""
@@ -126,20 +126,6 @@ def draw_detections(image: Tensor, detections: Detections, classes: Classes, thr
     names = [classes.names[label] for label in shown.labels.tolist()]
     colours = class_colours(shown.labels)
     return draw(image, shown.boxes, names, shown.scores, colours=colours, masks=shown.masks, keypoints=shown.keypoints)
-
-
-def draw_target(image: Tensor, target: Target, classes: Classes) -> Tensor:
-    """A copy of a picture, (3, H, W) uint8, with the truth on it; ignored objects have broken lines."""
-    names = [classes.names[label] for label in target.labels.tolist()]
-    return draw(
-        image,
-        target.boxes,
-        names,
-        colours=class_colours(target.labels),
-        dashed=target.ignore.tolist(),
-        masks=target.masks,
-        keypoints=target.keypoints,
-    )
 
 
 def side_by_side(images: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
