@@ -106,3 +106,10 @@ def test_left_and_right_trade_places_in_a_flip() -> None:
     assert isinstance(stage, GradientStage)
     (flip,) = [each for each in stage.augmentation if isinstance(each, HorizontalFlip)]
     assert flip.keypoint_pairs == pairs
+
+
+def test_the_gradient_of_keypoints_is_held_within_bounds_whatever_their_names() -> None:
+    for names in (COCO_KEYPOINTS, ("tip", "base")):
+        config = KeypointRCNNConfig(**SMALL, keypoints=names, keypoint_width=8, keypoint_depth=1)
+        (stage,) = KeypointRCNN(config, Classes(("one",))).recipe().stages
+        assert isinstance(stage, GradientStage) and stage.clip_norm == 10
