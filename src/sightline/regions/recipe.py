@@ -9,7 +9,6 @@ from sightline.recipes import GradientStage, Optimiser, Recipe, Schedule
 from sightline.transforms.placement import Pairs
 from sightline.transforms.presets import flip_augmentation, light_augmentation
 
-
 _CLIP_NORM = 10.0
 """Of the gradient, where something lets it grow without bound."""
 
