@@ -55,7 +55,7 @@ class Judgement:
         data: the split.
         note: what has to be known to read the numbers right, or nothing.
         calibration: where the system's temperature comes from, if it is known.
-        warnings: what the data that it was trained on have too little of.
+        warnings: of its training: what the data have too little of, and what its fits warned of.
         comparison: with another model on the same images, or None.
         pictures: what a report shows, where ``data`` is only the truth; None shows none.
         combination: how a combined system looked (``CombinedSystem.describe``), or None for one model as it is.

@@ -116,6 +116,8 @@ class Workbench:
         folder: of the run, for what the fit computes and later stages or a resumption read again; it exists.
         tell: called with what is done, how many and of how many, at least every few seconds.
         log: takes a line for the person and for log.txt.
+        warn: takes what the person must know to read the result right; it is logged as a warning, and stands in the
+            report of the run and in its metrics.json.
         stopping: whether the person asked for an end; a fit that can go on where it was raises ``FitStopped`` then.
     """
 
@@ -123,6 +125,7 @@ class Workbench:
     folder: Path
     tell: Callable[[str, int, int], None]
     log: Callable[[str], None]
+    warn: Callable[[str], None]
     stopping: Callable[[], bool]
 
 

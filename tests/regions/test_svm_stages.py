@@ -1,7 +1,7 @@
 """What regions are to SVMs and regressors, and the stages on a system whose features can be seen through."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,7 @@ class Bench:
     """A workbench that keeps what it is told."""
 
     lines: list[str]
+    warnings: list[str] = field(default_factory=list)
     stop_after: int = 10**9
 
     def at(self, folder: Path) -> Workbench:
@@ -52,7 +53,7 @@ class Bench:
             asked[0] += 1
             return asked[0] > self.stop_after
 
-        return Workbench(0, folder, lambda what, done, of: None, self.lines.append, stopping)
+        return Workbench(0, folder, lambda what, done, of: None, self.lines.append, self.warnings.append, stopping)
 
 
 def sample(index: int, proposals: Tensor, boxes: Tensor | None = None, labels: Sequence[int] = (0,)) -> Sample:
@@ -131,7 +132,7 @@ def test_bare_classes_are_told_and_never_fire(tmp_path):
     train[0] = sample(0, train[0].proposals, torch.stack([OBJECT, torch.tensor([0.0, 0.0, 9.0, 9.0])]), (0, 1))
     fit_svms(system, train, bench.at(tmp_path))
     fit_regressors(system, train, bench.at(tmp_path))
-    told = "\n".join(bench.lines)
+    told = "\n".join(bench.warnings)
     assert "class 'class 1' has one example" in told and "class 'class 2' has no example" in told
     assert "'class 0' has" not in told and "no proposal overlaps a 'class 2'" in told
     batch = system.preparation.batch_of([train[0]])
@@ -221,7 +222,7 @@ def test_new_svms_are_judged_without_the_regressors_of_an_earlier_training(tmp_p
 def test_one_class_on_photos_without_proposals_is_told_to_have_no_background(tmp_path):
     system, bench = Transparent(classes=1), Bench([])
     fit_svms(system, [sample(index, torch.zeros(0, 4)) for index in range(3)], bench.at(tmp_path))
-    assert any("no region is background of class 'class 0'" in line for line in bench.lines)
+    assert any("no region is background of class 'class 0'" in line for line in bench.warnings)
     assert system.svms.bias[0] == NEVER
 
 

@@ -122,7 +122,7 @@ def cache_features(system: "SVMDetector", samples: Sequence[Sample], bench: Work
 
 
 def fit_svms(system: "SVMDetector", samples: Sequence[Sample], bench: Workbench) -> dict[str, float]:
-    """Step 3: one SVM a class. One without examples or without background never fires, and the log says so."""
+    """Step 3: one SVM a class. One without examples or without background never fires, and a warning says so."""
     cache, began, config = _complete(system, samples, bench), time.monotonic(), system.config
     starts, names = cache.starts("hidden"), system.classes.names
     positives: list[list[int]] = [[] for _ in names]
@@ -134,16 +134,16 @@ def fit_svms(system: "SVMDetector", samples: Sequence[Sample], bench: Workbench)
             positives[label].append(int(start) + place)
     for name, rows, background in zip(names, positives, negatives.sum(axis=0), strict=True):
         if not rows:
-            bench.log(f"warning: class {name!r} has no example: its SVM never fires")
+            bench.warn(f"class {name!r} has no example: its SVM never fires")
         elif not background:
-            bench.log(f"warning: no region is background of class {name!r}: its SVM never fires")
+            bench.warn(f"no region is background of class {name!r}: its SVM never fires")
         elif len(rows) == 1:
-            bench.log(f"warning: class {name!r} has one example: its SVM knows nothing of what such objects share")
+            bench.warn(f"class {name!r} has one example: its SVM knows nothing of what such objects share")
     examples = Examples(cache.rows("hidden"), starts, [np.array(rows, np.int64) for rows in positives], negatives)
     settings = SVMSettings(cost=config.svm_cost, new_negatives=config.hard_negatives, passes=config.mining_passes)
     found = mine(examples, settings, bench.seed, lambda done, of: bench.tell("mining hard negatives", done, of))
     if found.unfinished:
-        bench.log(f"warning: {found.unfinished} of {found.fits} fits of SVMs ended at {settings.iterations} iterations")
+        bench.warn(f"{found.unfinished} of {found.fits} fits of SVMs ended at {settings.iterations} iterations")
     with torch.no_grad():
         system.svms.weight.copy_(torch.from_numpy(found.weight))
         system.svms.bias.copy_(torch.from_numpy(found.bias))
@@ -177,7 +177,7 @@ def fit_regressors(system: "SVMDetector", samples: Sequence[Sample], bench: Work
             system.box_shifts.bias[4 * index : 4 * index + 4].copy_(torch.from_numpy(found.bias))
             bench.tell("box regressors", index + 1, len(system.classes))
             if not len(rows):
-                bench.log(f"warning: no proposal overlaps a {name!r} by {REGRESSION_IOU}: its boxes are not moved")
+                bench.warn(f"no proposal overlaps a {name!r} by {REGRESSION_IOU}: its boxes are not moved")
     seconds = time.monotonic() - began
     bench.log(f"box regressors: {len(label):,} regions with an IoU of {REGRESSION_IOU} or more, {seconds:.0f} s")
     return {"regression_regions": len(label), "regression_seconds": seconds}

@@ -21,7 +21,7 @@ class ComparedRun:
         numbers: by key of :data:`COLUMNS` and a few more; None where one is not defined or not measured.
         classes: AP by class; None where it is not defined.
         history: one row a validation; empty without training.
-        warnings: what the data that it was trained on have too little of.
+        warnings: of its training: what the data have too little of, and what its fits warned of.
     """
 
     seed: int | None

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sightline.model_file import tensors_of
 from sightline.recipes import FitStage, FitStopped, Workbench
@@ -17,14 +17,28 @@ STILL_WORKING = 60.0
 _WORKING, _SOLVED = "working", "solved"
 
 
+@dataclass(frozen=True)
+class Solved:
+    """What came out of a fit beside the tensors.
+
+    Args:
+        facts: what is worth a column of the history.
+        warnings: what the person must know to read the result right.
+    """
+
+    facts: dict[str, float]
+    warnings: tuple[str, ...] = ()
+
+
 def fit(job: Job, stage: FitStage, state: TrainState) -> TrainState | None:
     """Solve a stage and judge what came out; None where it gave up, because the person asked for an end."""
     job.log(f"stage {stage.name}: fitted to {len(job.train.samples)} images")
     job.progress.working(f"fitting {stage.name}")
-    facts = solve(job, stage)
-    if facts is None:
+    solved = solve(job, stage)
+    if solved is None:
         return None
-    state = replace(state, step=1)
+    facts = solved.facts
+    state = replace(state, step=1, warnings=tuple(dict.fromkeys((*state.warnings, *solved.warnings))))
     if not stage.judged:
         job.log(f"stage {stage.name} done" + "".join(f"; {name} {value:.6g}" for name, value in facts.items()))
         return state
@@ -35,30 +49,37 @@ def fit(job: Job, stage: FitStage, state: TrainState) -> TrainState | None:
     return job.agreed(state)
 
 
-def solve(job: Job, stage: FitStage) -> dict[str, float] | None:
+def solve(job: Job, stage: FitStage) -> Solved | None:
     """Fit in the first process, and give the others what came out.
 
     Returns:
-        what is worth a column of the history; None where the fit gave up.
+        what came out beside the tensors; None where the fit gave up.
 
     Raises:
         SightlineError: the fit ran out of memory.
     """
-    facts: dict[str, float] | None = None
+    solved: Solved | None = None
     if job.leads:
+        warnings: list[str] = []
+
+        def warn(text: str) -> None:
+            warnings.append(text)
+            job.log(f"warning: {text}")
+
         tell = _keeping_others_waiting(job)
-        bench = Workbench(job.options.seed, job.run.path, tell, job.log, stopping=lambda: job.stop.wanted)
+        bench = Workbench(job.options.seed, job.run.path, tell, job.log, warn, stopping=lambda: job.stop.wanted)
         cure = f"start again with {stage.smaller or smaller_images(job.system.preparation)}"
         with suppress(FitStopped), answering_for_memory(f"the fit of stage {stage.name}", None, cure):
             facts = dict(stage.fit(job.system, job.train.samples, bench))
+            solved = Solved(facts, tuple(warnings))
         job.agreed(_SOLVED)
     else:
         while job.agreed(_WORKING) == _WORKING:
             pass
-    facts = job.agreed(facts)
-    if job.fabric.world_size > 1 and facts is not None:
+    solved = job.agreed(solved)
+    if job.fabric.world_size > 1 and solved is not None:
         job.system.load_state_dict(job.agreed(tensors_of(job.system) if job.leads else {}))
-    return facts
+    return solved
 
 
 def _keeping_others_waiting(job: Job) -> Callable[[str, int, int], None]:

@@ -65,7 +65,7 @@ class TrainResult:
         best: the model file with the best weights.
         metrics: what was measured with them.
         rows: of the history.
-        warnings: what the data have too little of.
+        warnings: what the data have too little of, and what its fits warned of.
     """
 
     finished: bool
@@ -151,7 +151,8 @@ def train(
             if options.extend is not None:
                 _begin_extension(job, checkpoint, options.extend)
                 run.record("training", described | _extensions(checkpoint.state), free=FREE_ON_RESUME)
-            return replace(_run_stages(job, stages, checkpoint), warnings=warnings)
+            result = _run_stages(job, stages, checkpoint)
+            return replace(result, warnings=tuple(dict.fromkeys((*warnings, *result.warnings))))
 
 
 def _introduce(job: Job, before: Sequence[Stage], after: Sequence[Stage], held: tuple[str, str]) -> tuple[str, ...]:
@@ -223,7 +224,8 @@ def _run_stages(job: Job, stages: tuple[Stage, ...], checkpoint: Checkpoint) -> 
     else:
         place = f"stage {state.stage + 1} of {len(stages)}, step {state.step}"
         job.log(f"stopped and saved at {place}; go on with the same command and --resume")
-    return TrainResult(state.finished, state.step, state.seconds, job.run.best, state.best_metrics, state.rows)
+    metrics, warned = state.best_metrics, state.warnings
+    return TrainResult(state.finished, state.step, state.seconds, job.run.best, metrics, state.rows, warned)
 
 
 def _count_rows(job: Job, state: TrainState) -> None:

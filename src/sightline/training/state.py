@@ -7,7 +7,7 @@ from typing import Any
 
 _LATER: dict[str, Any] = {
     **{"steps_before": 0, "began_step": 0, "extensions": ()},
-    **{"proposal_seconds": 0.0, "peak_memory": 0},
+    **{"proposal_seconds": 0.0, "peak_memory": 0, "warnings": ()},
 }
 """Values that states of the first format do not have."""
 
@@ -41,6 +41,7 @@ class TrainState:
         best_step: the step that it comes from.
         best_metrics: what was measured with it.
         ema_updates: steps that the average has seen.
+        warnings: of the fits that are done.
         scaler: state of the gradient scaler of 16-mixed; empty otherwise.
         finished: whether every stage is done.
     """
@@ -68,6 +69,7 @@ class TrainState:
     best_step: int = 0
     best_metrics: dict[str, float] = field(default_factory=dict)
     ema_updates: int = 0
+    warnings: tuple[str, ...] = ()
     scaler: dict[str, float] = field(default_factory=dict)
     finished: bool = False
 
@@ -113,6 +115,7 @@ class TrainState:
             saving_seconds=self.saving_seconds,
             saved_at=self.saved_at,
             rows=self.rows,
+            warnings=self.warnings,
         )
 
     def extended(self, epochs: float) -> "TrainState":
@@ -136,5 +139,5 @@ def state_to_json(state: TrainState) -> dict[str, Any]:
 def state_from_json(values: dict[str, Any]) -> TrainState:
     """The state that :func:`state_to_json` took; raises ``KeyError`` where a value is missing."""
     values = {**_LATER, **values}
-    values["extensions"] = tuple(values["extensions"])
+    values |= {name: tuple(values[name]) for name in ("extensions", "warnings")}
     return TrainState(**{name.name: values[name.name] for name in fields(TrainState)})
