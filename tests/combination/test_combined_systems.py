@@ -23,6 +23,7 @@ from sightline.evaluation.cost import measure_cost
 from sightline.judging import ready
 from sightline.proposals.proposer import ImageProposals, Proposer
 from sightline.recipes import Recipe
+from sightline.regions.found import Found, kept
 from sightline.structures import Classes, Detections
 
 FUSIONS = [NMSUnion(), BoxVoting(), Averaging(), WeightedBoxFusion()]
@@ -138,9 +139,8 @@ def test_regions_of_all_members_are_looked_at_by_all_and_averaged():
                 boxes[label] += weight / 4 * batch.to_original(box[None], 0)[0]
         candidates += [(boxes[k], scores[k], k) for k in range(2) if scores[k] > 0.2]
     boxes, scores = torch.stack([c[0] for c in candidates]), torch.stack([c[1] for c in candidates])
-    expected = members[0].kept(
-        boxes, scores, torch.tensor([c[2] for c in candidates]), torch.zeros(len(boxes)).long(), 1
-    )
+    every = Found(boxes, scores, torch.tensor([c[2] for c in candidates]), torch.zeros(len(boxes)).long())
+    expected = kept(every, members[0].config, 2, 1)
     expected = Detections(expected.boxes, expected.scores, expected.labels, found.size)
     assert len(union[0]) + len(union[1]) == 40
     assert_all_same([found], [expected])

@@ -30,7 +30,7 @@ def batch() -> ImageBatch:
 
 def test_every_region_goes_through_the_whole_network_by_itself(batch):
     system = make()
-    found = system.describe(batch, BOXES, IMAGE)
+    found = system.describe(system.features(batch), BOXES, IMAGE)
     for row, (box, image) in enumerate(zip(BOXES, IMAGE, strict=True)):
         crop = warp_regions(batch.images, box[None], image[None], side=48, context=16 * 48 / 227)
         x = crop
@@ -42,7 +42,7 @@ def test_every_region_goes_through_the_whole_network_by_itself(batch):
 
 def test_vgg_describes_regions_by_pool5_and_fc7(batch):
     system = make(backbone="vgg11", crop_side=64)
-    found = system.describe(batch, BOXES[:1], IMAGE[:1])
+    found = system.describe(system.features(batch), BOXES[:1], IMAGE[:1])
     pool5 = found.pooled.view(1, 512, 7, 7)
     assert found.hidden.shape == (1, 4096) and torch.allclose(found.hidden, system.fc7(pool5))
 
@@ -52,7 +52,7 @@ def test_chunks_of_crops_make_no_difference(batch):
     assert torch.allclose(whole(batch).class_logits, parts(batch).class_logits, atol=1e-5)
 
 
-@pytest.mark.parametrize("changed", [{"context": 0.0}, {"warp": "square"}, {"crop_side": 32}])
+@pytest.mark.parametrize("changed", [{"padding": 0.0}, {"warp": "square"}, {"crop_side": 32}])
 def test_every_setting_of_a_crop_is_seen_and_is_one_of_the_cache(batch, changed):
     one, other = make(), make(**changed)
     assert not torch.equal(one(batch).class_logits, other(batch).class_logits)
@@ -85,7 +85,7 @@ def test_the_fine_tuning_draws_a_quarter_of_objects(batch):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"context": 114.0}, "context is 114"),
+        ({"padding": 114.0}, "padding is 114"),
         ({"proposals": 0}, "proposals is 0"),
         ({"ridge": 0.0}, "ridge is 0"),
         ({"crop_batch": 0}, "crop_batch is 0"),

@@ -76,10 +76,11 @@ def test_scales_see_the_image_at_their_sizes(batch):
     system = make(scales=(32, 64, 128))
     assert [maps.sizes for maps in system.features(batch)] == [((2, 3),), ((4, 6),), ((8, 12),)]
     # All these regions are small: they are pooled from the largest image.
-    alone = make(scales=(128,))
     boxes, index = torch.cat(batch.proposals), torch.tensor([0, 0, 1])
-    assert torch.allclose(system.describe(batch, boxes, index).pooled, alone.describe(batch, boxes, index).pooled)
-    assert not torch.allclose(make().describe(batch, boxes, index).pooled, alone.describe(batch, boxes, index).pooled)
+    every, alone, plain = (
+        each.describe(each.features(batch), boxes, index).pooled for each in (system, make(scales=(128,)), make())
+    )
+    assert torch.allclose(every, alone) and not torch.allclose(plain, alone)
 
 
 def test_one_pass_an_image_and_no_gradient_reaches_the_convolutions(batch):
@@ -97,7 +98,7 @@ def test_one_pass_an_image_and_no_gradient_reaches_the_convolutions(batch):
 def test_every_setting_of_pooling_is_seen_and_is_one_of_the_cache(batch, changed):
     one, other = make(), make(**changed)
     boxes, index = torch.cat(batch.proposals), torch.tensor([0, 0, 1])
-    first, second = one.describe(batch, boxes, index).pooled, other.describe(batch, boxes, index).pooled
+    first, second = (each.describe(each.features(batch), boxes, index).pooled for each in (one, other))
     assert first.shape != second.shape or not torch.allclose(first, second)
     assert one.feature_settings() != other.feature_settings()
 

@@ -14,7 +14,7 @@ from sightline.recipes import FitStopped, Workbench
 from sightline.regions.svm import NEVER
 from sightline.regions.svm_detector import RegionFeatures, SVMDetector, SVMDetectorConfig
 from sightline.regions.svm_stages import FOLDER, cache_features, fit_regressors, fit_svms, regions_of
-from sightline.structures import Classes, ImageBatch, Sample, Target
+from sightline.structures import Classes, FeatureMaps, Sample, Target
 
 SIDE = 40
 OBJECT = torch.tensor([10.0, 10.0, 30.0, 30.0])
@@ -31,7 +31,7 @@ class Transparent(SVMDetector):
         self.scale = torch.nn.Parameter(torch.ones(()))
         self._end(hidden=4, pooled=4)
 
-    def describe(self, batch: ImageBatch, boxes: Tensor, image_index: Tensor) -> RegionFeatures:
+    def describe(self, features: Sequence[FeatureMaps], boxes: Tensor, image_index: Tensor) -> RegionFeatures:
         return RegionFeatures(boxes * self.scale / SIDE, boxes * self.scale)
 
     def feature_settings(self) -> dict[str, object]:

@@ -26,8 +26,8 @@ from sightline.contract import System
 from sightline.errors import ConfigError
 from sightline.geometry.boxes import at_least, clip_each
 from sightline.proposals.proposals import Proposals
-from sightline.regions.found import Found
-from sightline.regions.region_detector import SMALLEST_SIDE, RegionDetector
+from sightline.regions.found import SMALLEST_SIDE, Found, kept
+from sightline.regions.region_detector import RegionDetector
 from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch
 
 Member = RegionDetector[Any]
@@ -190,7 +190,7 @@ def _kept(every: Sequence[tuple[Proposals, Tensor, Tensor]], first: _Look) -> Fo
     """The detections of all looks, by the first member's settings, in pixels of the images."""
     index = torch.cat([regions.image_index for regions, _, _ in every])
     scores, boxes = torch.cat([score for _, score, _ in every]), torch.cat([box for _, _, box in every])
-    candidates = (scores > first.member.config.score_threshold) & at_least(boxes, SMALLEST_SIDE)
-    region, label = candidates.nonzero(as_tuple=True)
-    chosen = (boxes[region, label], scores[region, label], label, index[region])
-    return first.member.kept(*chosen, len(first.batch))
+    member = first.member
+    region, label = ((scores > member.config.score_threshold) & at_least(boxes, SMALLEST_SIDE)).nonzero(as_tuple=True)
+    candidates = Found(boxes[region, label], scores[region, label], label, index[region])
+    return kept(candidates, member.config, len(member.classes), len(first.batch))

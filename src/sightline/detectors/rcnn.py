@@ -10,6 +10,7 @@ whole network, which is why it takes the longest; here at least all crops of an 
 docs/differences.md says where it departs from the paper.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +23,7 @@ from sightline.regions.config import NormSetting, explicit_trunk
 from sightline.regions.heads import TailHead, head_width
 from sightline.regions.svm_detector import RegionFeatures, SVMDetector, SVMDetectorConfig, with_live_norms
 from sightline.regions.warp import PAPER_SIDE, WarpShape, warp_regions
-from sightline.structures import Classes, ImageBatch
+from sightline.structures import Classes, FeatureMaps
 
 POOL5_CELLS = 7
 """Along each side of VGG's pool5, which fc6 stands on."""
@@ -38,9 +39,9 @@ class RCNNConfig(SVMDetectorConfig):
     """Stages of the trunk that the fine-tuning leaves alone; -1: two of given weights, none of random ones."""
     crop_side: int = PAPER_SIDE
     """Pixels S along each side of a warped region."""
-    context: float = 16.0
+    padding: float = 16.0
     """Pixels of a crop of 227 on every side that show what lies around the region, in proportion for other sides
-    (appendix A)."""
+    (context padding, appendix A)."""
     warp: WarpShape = "warp"
     """Stretched along each axis, or the tightest square with or without what else is in it (appendix A)."""
     crop_batch: int = 256
@@ -52,7 +53,7 @@ class RCNNConfig(SVMDetectorConfig):
         super().__post_init__()
         for name in ("crop_side", "crop_batch", "box_cells"):
             self.require(getattr(self, name) >= 1, name, "1 or more")
-        self.require(0 <= self.context < PAPER_SIDE / 2, "context", "from 0 to 113 pixels")
+        self.require(0 <= self.padding < PAPER_SIDE / 2, "padding", "from 0 to 113 pixels")
         self.require(-1 <= self.frozen_stages <= 5, "frozen_stages", "-1 for the usual, or 0 to 5")
         if self.has_tail:
             self.require(self.box_cells == 2, "box_cells", "nothing: a VGG's boxes are regressed from its pool5")
@@ -93,27 +94,26 @@ class RCNN(SVMDetector):
             width = head_width(self.fc7, channels, self.cells)
         self._end(hidden=width, pooled=channels * self.cells**2)
 
-    def describe(self, batch: ImageBatch, boxes: Tensor, image_index: Tensor) -> RegionFeatures:
+    def describe(self, features: Sequence[FeatureMaps], boxes: Tensor, image_index: Tensor) -> RegionFeatures:
         """Each region warped and sent through the whole network, ``crop_batch`` at once where no gradient is kept."""
         # Gradients hold all crops in memory anyway; and norms that live must see one batch, and each process must come
         # to them as often as the others.
         together = max(1, len(boxes)) if torch.is_grad_enabled() else self.config.crop_batch
         chunks = zip(torch.split(boxes, together), torch.split(image_index, together), strict=True)
-        parts = [self._describe(self.crops(batch, some, index)) for some, index in chunks]
+        parts = [self._describe(self.crops(features[0].maps[0], some, index)) for some, index in chunks]
         return RegionFeatures(torch.cat([p.hidden for p in parts]), torch.cat([p.pooled for p in parts]))
 
-    def crops(self, batch: ImageBatch, boxes: Tensor, image_index: Tensor) -> Tensor:
+    def crops(self, images: Tensor, boxes: Tensor, image_index: Tensor) -> Tensor:
         """(R, 3, S, S) warped regions."""
         config = self.config
-        context = config.context * config.crop_side / PAPER_SIDE
-        return warp_regions(batch.images, boxes, image_index, side=config.crop_side, context=context, shape=config.warp)
+        around = config.padding * config.crop_side / PAPER_SIDE
+        return warp_regions(images, boxes, image_index, side=config.crop_side, context=around, shape=config.warp)
 
     def _describe(self, crops: Tensor) -> RegionFeatures:
         crops = crops.to(self.class_logits.weight.dtype)
         if not len(crops):
-            return RegionFeatures(
-                crops.new_zeros(0, self.svms.in_features), crops.new_zeros(0, self.box_shifts.in_features)
-            )
+            hidden, pooled = self.widths
+            return RegionFeatures(crops.new_zeros(0, hidden), crops.new_zeros(0, pooled))
         last = self.backbone(crops.contiguous(memory_format=torch.channels_last)).maps[-1]
         if self.fc7 is not None:
             pool5 = F.adaptive_max_pool2d(last, self.cells)
@@ -123,7 +123,7 @@ class RCNN(SVMDetector):
     def feature_settings(self) -> dict[str, object]:
         """How regions become crops."""
         config = self.config
-        return {"crop_side": config.crop_side, "context": config.context, "warp": config.warp, "cells": self.cells}
+        return {"crop_side": config.crop_side, "padding": config.padding, "warp": config.warp, "cells": self.cells}
 
     def fewer_at_once(self) -> str:
         """Half of the crops that go through the network at once."""

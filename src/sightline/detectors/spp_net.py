@@ -10,6 +10,7 @@ fine-tuning reaches the fully connected layers alone: that is what Fast R-CNN ch
 docs/differences.md says where it departs from the paper.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -86,13 +87,12 @@ class SPPNet(SVMDetector):
             every.append(FeatureMaps(maps.maps[-1:], maps.strides[-1:]))
         return every
 
-    def describe(self, batch: ImageBatch, boxes: Tensor, image_index: Tensor) -> RegionFeatures:
+    def describe(self, features: Sequence[FeatureMaps], boxes: Tensor, image_index: Tensor) -> RegionFeatures:
         """Regions pooled from the maps of the whole images, then the fully connected layers."""
-        maps = self.features(batch)
         factors = [scale / self.config.short_side for scale in self.config.scales] or [1.0]
         chosen = nearest_scale(boxes, factors)
-        pooled = boxes.new_zeros(len(boxes), self.box_shifts.in_features, dtype=maps[0].maps[0].dtype)
-        for place, (scaled, factor) in enumerate(zip(maps, factors, strict=True)):
+        pooled = boxes.new_zeros(len(boxes), self.widths[1], dtype=features[0].maps[0].dtype)
+        for place, (scaled, factor) in enumerate(zip(features, factors, strict=True)):
             here = (chosen == place).nonzero()[:, 0]
             pooled[here] = pyramid_pool(scaled, boxes[here] * factor, image_index[here], self.config.levels)
         return RegionFeatures(self.head(pooled), pooled)

@@ -1,4 +1,4 @@
-"""The settings that every detector of regions has, and what their ``auto``, -1 and 0 stand for."""
+"""The settings that detectors of regions have in common, and what their ``auto``, -1 and 0 stand for."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
@@ -16,11 +16,45 @@ _MOBILE = ("mobilenet", "squeezenet")
 
 
 @dataclass(frozen=True)
-class RegionConfig:
-    """What looks at regions; the defaults are the pyramid form that torchvision's official weights have."""
+class AnswerConfig:
+    """What all detectors of regions have: a head's, and those whose SVMs judge features."""
 
     backbone: BackboneName = "resnet50"
     """The trunk, by torchvision's name."""
+    positive_fraction: float = 0.25
+    """Largest share of objects among the regions that are learned from (Girshick 2015, section 2.3)."""
+    score_threshold: float = 0.05
+    """Smallest score in 0..1 of a detection."""
+    nms_threshold: float = 0.5
+    """IoU above which the lesser of two detections of one class falls."""
+    detections: int = 100
+    """Largest number of detections an image."""
+    refinements: int = 0
+    """How often regions are looked at again, in prediction, where the boxes are that were made of them (He et al. 2016,
+    appendix B: once)."""
+    voting: bool = False
+    """Whether detections are moved to the mean of those that voted for them (Gidaris and Komodakis 2015, section 4)."""
+    context: bool = False
+    """Whether classes and boxes are read off a feature of the whole image beside the region's own (He et al. 2016,
+    appendix B); it has to be trained with."""
+
+    def __post_init__(self) -> None:
+        self.require(self.detections > 0, "detections", "more than 0")
+        for name in ("positive_fraction", "score_threshold", "nms_threshold"):
+            self.require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1")
+        self.require(0 <= self.refinements <= MOST_REFINEMENTS, "refinements", f"0 to {MOST_REFINEMENTS}")
+
+    def require(self, sound: bool, name: str, wanted: str) -> None:
+        """Raise ``ConfigError`` on a value that is not sound."""
+        if not sound:
+            value = getattr(self, name)
+            raise ConfigError(f"{name} is {value}", place=type(self).__name__, cure=f"give {name} {wanted}")
+
+
+@dataclass(frozen=True)
+class RegionConfig(AnswerConfig):
+    """What looks at regions; the defaults are the pyramid form that torchvision's official weights have."""
+
     neck: Literal["fpn", "none"] = "fpn"
     """Feature pyramid, or a single map: conv4 of a ResNet (C4), conv5 of a VGG, of others the last of stride 16."""
     norm: NormSetting = "auto"
@@ -40,30 +74,13 @@ class RegionConfig:
     """Units of the two hidden layers of the head; a ResNet's or VGG's single map has the trunk's own tail instead."""
     region_samples: int = 0
     """Regions an image that the head's losses see; 0: what the paper has, or 256 with a MobileNet or SqueezeNet."""
-    positive_fraction: float = 0.25
-    """Largest share of objects among them (Girshick 2015, section 2.3)."""
-    score_threshold: float = 0.05
-    """Smallest score in 0..1 of a detection."""
-    nms_threshold: float = 0.5
-    """IoU above which the lesser of two detections of one class falls."""
-    detections: int = 100
-    """Largest number of detections an image."""
-    refinements: int = 0
-    """How often the head looks again, in prediction, at the boxes that it made (He et al. 2016, appendix B: once)."""
-    voting: bool = False
-    """Whether detections are moved to the mean of those that voted for them (Gidaris and Komodakis 2015, section 4)."""
-    context: bool = False
-    """Whether classes and boxes are read off a feature of the whole image beside the region's own (He et al. 2016,
-    appendix B); it has to be trained with."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("short_side", "long_side", "region_samples"):
             self.require(getattr(self, name) >= 0, name, "0 for the usual, or more")
-        for name in ("channels", "head_width", "detections"):
+        for name in ("channels", "head_width"):
             self.require(getattr(self, name) > 0, name, "more than 0")
-        for name in ("positive_fraction", "score_threshold", "nms_threshold"):
-            self.require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1")
-        self.require(0 <= self.refinements <= MOST_REFINEMENTS, "refinements", f"0 to {MOST_REFINEMENTS}")
         self.require(-1 <= self.frozen_stages <= 5, "frozen_stages", "-1 for the usual, or 0 to 5")
         if self.neck == "none":
             self.require_unused(("channels",), "neck=none")
@@ -79,12 +96,6 @@ class RegionConfig:
     def has_tail(self) -> bool:
         """Whether the head is the last part of the trunk."""
         return self.neck == "none" and not self.is_mobile
-
-    def require(self, sound: bool, name: str, wanted: str) -> None:
-        """Raise ``ConfigError`` on a value that is not sound."""
-        if not sound:
-            value = getattr(self, name)
-            raise ConfigError(f"{name} is {value}", place=type(self).__name__, cure=f"give {name} {wanted}")
 
     def require_unused(self, names: tuple[str, ...], form: str) -> None:
         """Raise ``ConfigError`` on a setting that a form of the detector has no use for and that was changed."""

@@ -63,7 +63,7 @@ class FeatureCache:
             ConfigError: the folder holds features of other settings; names the first one that differs.
             SightlineError: the folder cannot be written, or its header is damaged.
         """
-        wanted = {"format": _FORMAT, "number": number, "widths": dict(widths), **settings}
+        wanted = {"format": _FORMAT, "number": number, **settings, "widths": dict(widths)}
         wanted = json.loads(json.dumps(wanted))
         header = folder / _HEADER
         if header.exists():

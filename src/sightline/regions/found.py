@@ -1,13 +1,21 @@
-"""Detections of a whole batch in one flat structure, before they are told image by image."""
+"""From what is said of regions to detections of a whole batch, before they are told image by image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from sightline.geometry.boxes import at_least, clip_each
+from sightline.geometry.coding import BoxCoder
 from sightline.geometry.nms import batched_nms
-from sightline.proposals.proposals import rank_in_group
-from sightline.structures import Detections, ImageBatch
+from sightline.geometry.voting import vote
+from sightline.proposals.proposals import Proposals, rank_in_group
+from sightline.regions.config import AnswerConfig
+from sightline.structures import Detections, ImageBatch, Size
+
+SMALLEST_SIDE = 1e-2
+"""Pixels of the batch that each side of a box has at least."""
 
 
 def best_of(
@@ -59,3 +67,43 @@ class Found:
             Detections(batch.to_original(boxes, index), scores, labels, batch.original_sizes[index])
             for index, (boxes, scores, labels) in enumerate(parts)
         ]
+
+
+def candidates(
+    regions: Proposals, scores: Tensor, deltas: Tensor, coder: BoxCoder, sizes: Sequence[Size], threshold: float
+) -> Found:
+    """Every region in every class that it scores above the threshold in: decoded, clipped, in the order of the regions.
+
+    Args:
+        regions: R boxes.
+        scores: (R, K) in 0..1.
+        deltas: (R, K, 4) in the coding of ``coder`` against the regions.
+        coder: decodes them.
+        sizes: (H, W) of each image in pixels of the batch.
+        threshold: that a score must exceed.
+    """
+    region, label = (scores > threshold).nonzero(as_tuple=True)
+    scores, image_index = scores[region, label], regions.image_index[region]
+    boxes = coder.decode(deltas[region, label], regions.boxes[region])
+    boxes = clip_each(boxes, boxes.new_tensor(list(sizes))[image_index])
+    keep = at_least(boxes, SMALLEST_SIDE)
+    return Found(boxes[keep], scores[keep], label[keep], image_index[keep])
+
+
+def kept(every: Found, config: AnswerConfig, classes: int, images: int) -> Found:
+    """What suppression within each class leaves of candidates, the best ones of each image.
+
+    With ``voting`` what is kept is moved to the mean of what voted for it.
+
+    Args:
+        every: candidates, in any order.
+        config: how far doubles may overlap, how many stay, whether there is a vote.
+        classes: K.
+        images: B.
+    """
+    boxes, scores, index = every.boxes, every.scores, every.image_index
+    groups = index * classes + every.labels
+    threshold, most = config.nms_threshold, config.detections
+    best = best_of(boxes, scores, groups, index, images=images, threshold=threshold, most=most)
+    placed = vote(best, boxes, scores, groups) if config.voting else boxes[best]
+    return Found(placed, scores[best], every.labels[best], index[best])

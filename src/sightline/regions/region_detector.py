@@ -7,6 +7,7 @@ room only; labels of targets and detections have no background and are lower by 
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Generic, Literal, Self, TypeVar
 
 import torch
@@ -18,25 +19,27 @@ from sightline.assign.padding import PaddedTargets
 from sightline.assign.samplers import BalancedSampler
 from sightline.backbones.build import NormPolicy, build_backbone
 from sightline.contract import NeuralSystem, Step, Task
-from sightline.geometry.boxes import at_least, clip_each
 from sightline.geometry.coding import rcnn_coder
-from sightline.geometry.voting import vote
 from sightline.layers.norms import fold_norms
 from sightline.necks.fpn import FPN
 from sightline.proposals.proposals import Proposals
 from sightline.proposals.rpn import SMOOTH_L1_BETA
 from sightline.regions.config import RegionConfig, preparation_of
-from sightline.regions.found import Found, best_of
+from sightline.regions.found import Found, candidates, kept
 from sightline.regions.heads import TailHead, TwoLayerHead, head_width
+from sightline.regions.looking import (
+    beside_whole_images,
+    look_repeatedly,
+    looks_at_first_image,
+    refined,
+    refined_steps,
+)
 from sightline.regions.pooling import pool_regions
 from sightline.regions.sampling import RegionSampler, SampledRegions
 from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch, LossTerm
 
 SINGLE_STRIDE = 16
 """Pixels of the batch that one step on a single map spans, at most."""
-
-SMALLEST_SIDE = 1e-2
-"""Pixels of the batch that each side of a box has at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,20 +149,15 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
             class logits (R, 1 + K) and box deltas (R, 1 + K, 4), float32.
         """
         if self.config.context:
-            hidden = self._with_context(features, boxes, image_index)
+            (hidden,) = beside_whole_images(partial(self._describe, features), boxes, image_index, features.image_sizes)
         else:
-            hidden = self.head(self.pool(features, boxes, image_index, self.pool_size))
+            (hidden,) = self._describe(features, boxes, image_index)
         logits = self.class_logits(hidden).float()
         return logits, self.box_deltas(hidden).float().unflatten(1, (-1, 4))
 
-    def _with_context(self, features: FeatureMaps, boxes: Tensor, image_index: Tensor) -> Tensor:
-        """(R, 2 width): what the head gives for regions, and for the whole image that each is in."""
-        sizes = features.image_sizes
-        whole = boxes.new_tensor([(0, 0, width, height) for height, width in sizes])
-        # One pass of the head for both, so that norms that live see one batch.
-        every = torch.cat([boxes, whole]), torch.cat([image_index, torch.arange(len(sizes), device=boxes.device)])
-        own, of_image = self.head(self.pool(features, *every, self.pool_size)).split([len(boxes), len(sizes)])
-        return torch.cat([own, of_image[image_index]], dim=1)
+    def _describe(self, features: FeatureMaps, boxes: Tensor, image_index: Tensor) -> tuple[Tensor]:
+        """(R, width): what the head gives for regions."""
+        return (self.head(self.pool(features, boxes, image_index, self.pool_size)),)
 
     def examine(self, features: FeatureMaps, proposals: Proposals) -> tuple[Proposals, Tensor, Tensor]:
         """What the head says of proposals and, if they are refined, of the boxes that it makes of them.
@@ -176,31 +174,19 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
             all regions that were looked at, class logits and box deltas. In each image the proposals come first, and
             then as many boxes a refinement, in the order of the proposals.
         """
-        logits, deltas = self.look(features, proposals.boxes, proposals.image_index)
-        looks = [(proposals, logits, deltas)]
-        for _ in range(self.config.refinements):
-            refined = self._refined(*looks[-1], features)
-            looks.append((refined, *self.look(features, refined.boxes, refined.image_index)))
-        if len(looks) == 1:
-            return looks[0]
-        regions, all_logits, all_deltas = zip(*looks, strict=True)
-        image_index = torch.cat([each.image_index for each in regions])
-        order = image_index.sort(stable=True).indices
-        boxes, scores = torch.cat([each.boxes for each in regions]), torch.cat([each.scores for each in regions])
-        union = Proposals(boxes[order], scores[order], image_index[order], proposals.images)
-        return union, torch.cat(all_logits)[order], torch.cat(all_deltas)[order]
 
-    def _refined(
-        self, proposals: Proposals, class_logits: Tensor, box_deltas: Tensor, features: FeatureMaps
-    ) -> Proposals:
-        """The boxes that the head makes of proposals, each that of its most likely class."""
-        best = class_logits[:, 1:].argmax(dim=1) + 1
-        own = torch.arange(len(best), device=best.device)
-        boxes = self.coder.decode(box_deltas[own, best], proposals.boxes)
-        boxes = clip_each(boxes, boxes.new_tensor(features.image_sizes)[proposals.image_index])
-        # Nothing can be pooled from a box that lies beside the image.
-        boxes = torch.where(at_least(boxes, SMALLEST_SIDE)[:, None], boxes, proposals.boxes)
-        return replace(proposals, boxes=boxes, scores=class_logits.softmax(dim=1)[own, best])
+        def look(regions: Proposals) -> tuple[Tensor, ...]:
+            return self.look(features, regions.boxes, regions.image_index)
+
+        def again(regions: Proposals, said: tuple[Tensor, ...]) -> Proposals:
+            class_logits, box_deltas = said
+            best = class_logits[:, 1:].argmax(dim=1) + 1
+            own = torch.arange(len(best), device=best.device)
+            scores = class_logits.softmax(dim=1)[own, best]
+            return refined(regions, box_deltas[own, best], scores, self.coder, features.image_sizes)
+
+        union, (logits, deltas) = look_repeatedly(proposals, look, again, self.config.refinements)
+        return union, logits, deltas
 
     def regions(self, features: FeatureMaps, batch: ImageBatch) -> Proposals:
         """The boxes that the head looks at first, in prediction: those that came with the batch.
@@ -226,34 +212,10 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
         return {"classification": LossTerm(classification, count), "box": LossTerm(box, count)}, regions
 
     def found(self, proposals: Proposals, class_logits: Tensor, box_deltas: Tensor, batch: ImageBatch) -> Found:
-        """Detections by class: decoded, clipped, thresholded, suppressed class by class, the best ones kept.
-
-        With ``voting`` what is kept is moved to the mean of what voted for it.
-        """
-        config = self.config
-        scores = class_logits.softmax(dim=-1)[:, 1:]
-        region, label = (scores > config.score_threshold).nonzero(as_tuple=True)
-        scores, image_index = scores[region, label], proposals.image_index[region]
-        boxes = self.coder.decode(box_deltas[region, label + 1], proposals.boxes[region])
-        boxes = clip_each(boxes, boxes.new_tensor(list(batch.sizes))[image_index])
-        keep = at_least(boxes, SMALLEST_SIDE)
-        return self.kept(boxes[keep], scores[keep], label[keep], image_index[keep], len(batch))
-
-    def kept(self, boxes: Tensor, scores: Tensor, labels: Tensor, image_index: Tensor, images: int) -> Found:
-        """What suppression within each class leaves of candidates (N, 4), the best ones of each image.
-
-        Args:
-            boxes: (N, 4) xyxy in pixels of images or of the batch.
-            scores: (N,).
-            labels: (N,) without a background.
-            image_index: (N,), in any order.
-            images: how many there are.
-        """
-        groups = image_index * len(self.classes) + labels
-        threshold, most = self.config.nms_threshold, self.config.detections
-        best = best_of(boxes, scores, groups, image_index, images=images, threshold=threshold, most=most)
-        placed = vote(best, boxes, scores, groups) if self.config.voting else boxes[best]
-        return Found(placed, scores[best], labels[best], image_index[best])
+        """Detections by class: decoded, clipped, thresholded, suppressed class by class, the best ones kept."""
+        scores, coder, threshold = class_logits.softmax(dim=-1)[:, 1:], self.coder, self.config.score_threshold
+        every = candidates(proposals, scores, box_deltas[:, 1:], coder, batch.sizes, threshold)
+        return kept(every, self.config, len(self.classes), len(batch))
 
     def completed(self, found: Found, features: FeatureMaps, batch: ImageBatch) -> list[Detections]:
         """One result an image for boxes that were found: what a detector has to add to them is in it.
@@ -281,27 +243,16 @@ class RegionDetector(NeuralSystem[Raw, Detections], Generic[Raw]):
     def steps(self, raw: Raw, batch: ImageBatch) -> tuple[Step, ...]:
         """Proposals and detections of the first image."""
         found = self.decode(raw, batch)[0]
-        first = int((raw.proposals.image_index == 0).sum())
-        parts = (raw.proposals.boxes[:first], raw.proposals.scores[:first])
-        # The proposals, and then as many boxes for each look that followed.
-        boxes, scores = (part.tensor_split(1 + self.config.refinements) for part in parts)
-        refined = tuple(
-            Step(
-                "Refined regions",
-                "The boxes that the head made of the regions before, at which it looked again.",
-                "boxes",
-                {"boxes": batch.to_original(box, 0), "scores": score},
-            )
-            for box, score in zip(boxes[1:], scores[1:], strict=True)
-        )
+        looks = looks_at_first_image(raw.proposals, self.config.refinements)
+        boxes, scores = looks[0]
         return (
             Step(
                 "Region proposals",
                 "The boxes that are thought to hold an object, of whatever class.",
                 "boxes",
-                {"boxes": batch.to_original(boxes[0], 0), "scores": scores[0]},
+                {"boxes": batch.to_original(boxes, 0), "scores": scores},
             ),
-            *refined,
+            *refined_steps(looks, batch),
             Step(
                 "Detections",
                 "What is left after the head has named and moved the proposals and doubles have been suppressed.",

@@ -6,6 +6,9 @@ in the fine-tuning alone; SVMs, regressors, targets and detections have none and
 The machine, in five steps that the recipe shows: (0) a network trained for something larger; (1) it is fine-tuned to
 tell K + 1 kinds of regions apart; (2) features of all regions are put on the disk; (3) an SVM a class is fitted to
 them; (4) a box regressor a class. Until (3) the fine-tuned softmax answers. What describes a region is the subclass's.
+
+Refinement, voting and context are those of He et al. 2016, as in ``region_detector``: network, SVMs and regressors look
+again at the boxes that they made; with context all of them read a feature of the whole image beside each region's own.
 """
 
 from abc import abstractmethod
@@ -23,17 +26,23 @@ from sightline.assign.padding import pad_targets
 from sightline.assign.samplers import BalancedSampler
 from sightline.backbones.build import BackboneName
 from sightline.contract import DataNeeds, NeuralSystem, Step, Task
-from sightline.errors import ConfigError
-from sightline.geometry.boxes import at_least, clip_each
 from sightline.geometry.coding import rcnn_coder
 from sightline.layers.norms import fold_norms
 from sightline.proposals.proposals import Proposals
 from sightline.recipes import FitStage, GradientStage, Optimiser, Recipe, Schedule
+from sightline.regions.config import AnswerConfig
 from sightline.regions.feature_cache import Number
-from sightline.regions.found import Found, best_of
+from sightline.regions.found import candidates, kept
+from sightline.regions.looking import (
+    beside_whole_images,
+    look_repeatedly,
+    looks_at_first_image,
+    refined,
+    refined_steps,
+)
 from sightline.regions.sampling import RegionSampler
 from sightline.regions.svm_stages import cache_features, fit_regressors, fit_svms
-from sightline.structures import Classes, Detections, ImageBatch, LossTerm, Target
+from sightline.structures import Classes, Detections, FeatureMaps, ImageBatch, LossTerm, Target
 from sightline.transforms.preparation import Preparation
 from sightline.transforms.presets import flip_augmentation
 
@@ -42,7 +51,7 @@ NOT_FITTED = ("class_logits.", "svms.", "box_shifts.", "svms_fitted")
 
 
 @dataclass(frozen=True)
-class SVMDetectorConfig:
+class SVMDetectorConfig(AnswerConfig):
     """A detector that scores features of given regions by SVMs; the defaults are R-CNN's."""
 
     backbone: BackboneName = "vgg16"
@@ -73,23 +82,13 @@ class SVMDetectorConfig:
     """Smallest score in 0..1 of a detection: the logistic of an SVM's margin, or the fine-tuned softmax."""
     nms_threshold: float = 0.3
     """IoU above which the lesser of two detections of one class falls."""
-    detections: int = 100
-    """Largest number of detections an image."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("short_side", "long_side", "proposals", "region_samples", "hard_negatives", "mining_passes"):
             self.require(getattr(self, name) >= 1, name, "1 or more")
         for name in ("svm_cost", "ridge"):
             self.require(getattr(self, name) > 0, name, "more than 0")
-        for name in ("positive_fraction", "score_threshold", "nms_threshold"):
-            self.require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1")
-        self.require(self.detections >= 1, "detections", "1 or more")
-
-    def require(self, sound: bool, name: str, wanted: str) -> None:
-        """Raise ``ConfigError`` on a value that is not sound."""
-        if not sound:
-            value = getattr(self, name)
-            raise ConfigError(f"{name} is {value}", place=type(self).__name__, cure=f"give {name} {wanted}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +124,14 @@ class SVMRaw:
 class SVMDetector(NeuralSystem[SVMRaw, Detections]):
     """SVMs and box regressors on features of given regions; the subclass makes those and then calls ``_end``.
 
+    With ``context`` D and E below are twice what ``describe`` gives.
+
     Attributes:
         class_logits: of the fine-tuning, from D to 1 + K.
         svms: K hyperplanes, fitted and never moved by gradients.
         box_shifts: K times four regressions, likewise.
         svms_fitted: 1 once the SVMs answer, 0 before.
+        widths: of what ``describe`` gives, for classes and for boxes.
     """
 
     config: SVMDetectorConfig
@@ -150,7 +152,10 @@ class SVMDetector(NeuralSystem[SVMRaw, Detections]):
         )
 
     def _end(self, hidden: int, pooled: int) -> None:
-        """Add what stands on the features, given their widths D and E."""
+        """Add what stands on the features, given the widths of what ``describe`` gives."""
+        self.widths = (hidden, pooled)
+        if self.config.context:
+            hidden, pooled = 2 * hidden, 2 * pooled
         self.class_logits = nn.Linear(hidden, 1 + len(self.classes))
         self.svms = nn.Linear(hidden, len(self.classes)).requires_grad_(False)
         self.box_shifts = nn.Linear(pooled, 4 * len(self.classes)).requires_grad_(False)
@@ -160,40 +165,72 @@ class SVMDetector(NeuralSystem[SVMRaw, Detections]):
         self.svms_fitted: Tensor
         self.register_buffer("svms_fitted", torch.zeros(()))
 
+    def features(self, batch: ImageBatch) -> Sequence[FeatureMaps]:
+        """What regions are described from, once a batch: the images, unless the subclass has maps of them."""
+        return (FeatureMaps((batch.images,), (1,), batch.sizes),)
+
     @abstractmethod
-    def describe(self, batch: ImageBatch, boxes: Tensor, image_index: Tensor) -> RegionFeatures:
-        """Features of regions.
+    def describe(self, features: Sequence[FeatureMaps], boxes: Tensor, image_index: Tensor) -> RegionFeatures:
+        """Features of regions alone.
 
         Args:
-            batch: prepared images.
+            features: of the batch.
             boxes: (R, 4) in pixels of the batch; R may be 0.
-            image_index: (R,) int64, not decreasing.
+            image_index: (R,) int64.
         """
+
+    def look(
+        self, batch: ImageBatch, features: Sequence[FeatureMaps], boxes: Tensor, image_index: Tensor
+    ) -> RegionFeatures:
+        """All that is known of regions: (R, D) and (R, E), with ``context`` the whole image's beside each one's own."""
+        if not self.config.context:
+            return self.describe(features, boxes, image_index)
+
+        def describe(boxes: Tensor, image_index: Tensor) -> tuple[Tensor, Tensor]:
+            found = self.describe(features, boxes, image_index)
+            return found.hidden, found.pooled
+
+        return RegionFeatures(*beside_whole_images(describe, boxes, image_index, batch.sizes))
 
     @abstractmethod
     def feature_settings(self) -> dict[str, object]:
         """What features depend on beside weights, preparation and backbone, as JSON can hold it."""
 
     def forward(self, batch: ImageBatch) -> SVMRaw:
-        """What softmax, SVMs and regressors say of the proposals of a batch."""
-        proposals = Proposals.of(batch.proposals)
-        features = self.describe(batch, proposals.boxes, proposals.image_index)
-        logits, margins = self.class_logits(features.hidden), self.svms(features.hidden)
-        deltas = self.box_shifts(features.pooled).float().unflatten(1, (-1, 4))
-        return SVMRaw(proposals, logits.float(), margins.float(), deltas)
+        """What softmax, SVMs and regressors say of the proposals of a batch, and of the boxes that they refine to."""
+        features = self.features(batch)
+
+        def look(regions: Proposals) -> tuple[Tensor, ...]:
+            found = self.look(batch, features, regions.boxes, regions.image_index)
+            deltas = self.box_shifts(found.pooled).float().unflatten(1, (-1, 4))
+            return self.class_logits(found.hidden).float(), self.svms(found.hidden).float(), deltas
+
+        def again(regions: Proposals, said: tuple[Tensor, ...]) -> Proposals:
+            raw = SVMRaw(regions, *said)
+            scores, best = self.scores(raw), self._evidence(raw).argmax(dim=1)
+            own = torch.arange(len(best), device=best.device)
+            return refined(regions, raw.box_deltas[own, best], scores[own, best], self.coder, batch.sizes)
+
+        union, said = look_repeatedly(Proposals.of(batch.proposals), look, again, self.config.refinements)
+        return SVMRaw(union, *said)
 
     def loss(self, batch: ImageBatch, targets: Sequence[Target]) -> dict[str, LossTerm]:
         """``classification``: of the fine-tuning, over regions drawn from the proposals and the true boxes."""
         regions = self.sampler(Proposals.of(batch.proposals), pad_targets(targets), batch.seeds)
         boxes, index, labels = regions.boxes, regions.image_index, regions.labels
+        features = self.features(batch)
         if not len(boxes):
             # Neither proposals nor objects in any image: the sum is over nothing, but it reaches all weights.
             size = batch.sizes[0]
             whole = batch.images.new_tensor([[0, 0, size[1], size[0]]])
-            logits = self.class_logits(self.describe(batch, whole, index.new_zeros(1)).hidden)
+            logits = self.class_logits(self.look(batch, features, whole, index.new_zeros(1)).hidden)
             return {"classification": LossTerm(logits.float().sum() * 0, 0)}
-        logits = self.class_logits(self.describe(batch, boxes, index).hidden).float()
+        logits = self.class_logits(self.look(batch, features, boxes, index).hidden).float()
         return {"classification": LossTerm(F.cross_entropy(logits, labels, reduction="sum"), len(labels))}
+
+    def _evidence(self, raw: SVMRaw) -> Tensor:
+        """(R, K): what scores are made of; of two that are both 1 the greater is still told."""
+        return raw.margins if bool(self.svms_fitted) else raw.class_logits[:, 1:]
 
     def scores(self, raw: SVMRaw) -> Tensor:
         """(R, K) in 0..1: the logistic of the margins, or the softmax as long as there are no SVMs."""
@@ -202,18 +239,11 @@ class SVMDetector(NeuralSystem[SVMRaw, Detections]):
         return raw.class_logits.softmax(dim=-1)[:, 1:]
 
     def decode(self, raw: SVMRaw, batch: ImageBatch) -> list[Detections]:
-        """Every proposal moved by its class's regressor, clipped, thresholded, suppressed class by class."""
-        config, proposals = self.config, raw.proposals
-        every = self.scores(raw)
-        region, label = (every > config.score_threshold).nonzero(as_tuple=True)
-        scores, index = every[region, label], proposals.image_index[region]
-        boxes = self.coder.decode(raw.box_deltas[region, label], proposals.boxes[region])
-        boxes = clip_each(boxes, boxes.new_tensor(list(batch.sizes))[index])
-        keep = at_least(boxes, 1e-2)
-        boxes, scores, label, index = boxes[keep], scores[keep], label[keep], index[keep]
-        groups, threshold, most = index * len(self.classes) + label, config.nms_threshold, config.detections
-        best = best_of(boxes, scores, groups, index, images=len(batch), threshold=threshold, most=most)
-        return Found(boxes[best], scores[best], label[best], index[best]).per_image(batch)
+        """Every region moved by its class's regressor, clipped, thresholded, suppressed class by class."""
+        config = self.config
+        scores, deltas = self.scores(raw), raw.box_deltas
+        every = candidates(raw.proposals, scores, deltas, self.coder, batch.sizes, config.score_threshold)
+        return kept(every, config, len(self.classes), len(batch)).per_image(batch)
 
     def recipe(self) -> Recipe:
         """Fine-tuning, features, SVMs, box regressors."""
@@ -257,14 +287,17 @@ class SVMDetector(NeuralSystem[SVMRaw, Detections]):
 
     def steps(self, raw: SVMRaw, batch: ImageBatch) -> tuple[Step, ...]:
         """Proposals, the best of them as classes go, and detections of the first image."""
+        looks = looks_at_first_image(raw.proposals, self.config.refinements)
         first = raw.proposals.image_index == 0
         boxes = batch.to_original(raw.proposals.boxes[first], 0)
         scores, labels = self.scores(raw)[first].max(dim=1)
         best = scores.argsort(descending=True)[: self.config.detections]
         found = self.decode(raw, batch)[0]
+        proposed = {"boxes": batch.to_original(looks[0][0], 0)}
         named = {"boxes": boxes[best], "scores": scores[best], "labels": labels[best]}
         return (
-            Step("Region proposals", "Where something may be, of whatever class.", "boxes", {"boxes": boxes}),
+            Step("Region proposals", "Where something may be, of whatever class.", "boxes", proposed),
+            *refined_steps(looks, batch),
             Step("Classified regions", "The regions that most look like some class to its SVM.", "boxes", named),
             Step(
                 "Detections",

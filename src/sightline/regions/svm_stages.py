@@ -108,7 +108,8 @@ def cache_features(system: "SVMDetector", samples: Sequence[Sample], bench: Work
             regions = regions_of(sample, len(system.classes))
             batch = system.preparation.batch([sample.image.to(system.device)])
             boxes = system.preparation.boxes(regions.boxes, sample.target.size).to(system.device)
-            found = fast.describe(batch, boxes, torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device))
+            of_it = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+            found = fast.look(batch, fast.features(batch), boxes, of_it)
             hidden, pooled = found.hidden.float().cpu(), found.pooled.float().cpu()[regions.near]
             cache.append({"hidden": hidden.numpy(), "pooled": pooled.numpy()}, regions.mark)
             bench.tell("features of regions", index + 1, len(samples))
@@ -223,6 +224,7 @@ def _open(system: "SVMDetector", samples: Sequence[Sample], bench: Workbench) ->
         "proposals": system.proposal_count,
         "short_side": size.short_side,
         "long_side": size.long_side,
+        "context": system.config.context,
         **system.feature_settings(),
         "weights": _fingerprint(system),
     }
