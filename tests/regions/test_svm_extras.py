@@ -160,7 +160,7 @@ def test_the_fine_tuning_reads_the_context(name, batch):
 
 
 def bench(folder: Path) -> Workbench:
-    return Workbench(0, folder, lambda what, done, of: None, lambda line: None, lambda: False)
+    return Workbench(0, folder, lambda what, done, of: None, lambda line: None, lambda line: None, lambda: False)
 
 
 def samples() -> list[Sample]:
