@@ -48,7 +48,7 @@ def test_a_model_against_results(run, trained, shapes, perfect, tmp_path):
     document = json.loads(stdout)
     ap = differences(document)["AP"]
     assert ap["A"] == pytest.approx(document["metrics"]["AP"], abs=1e-10)
-    assert (ap["B"], ap["verdict"], ap["resamples"]) == (1.0, "too few images to say", 40)
+    assert (ap["B"], ap["verdict"], ap["resamples"]) == (1.0, "too few images to tell", 40)
     comparison = document["comparison"]
     assert (comparison["A"], comparison["B"]) == (str(trained), str(perfect))
     assert (comparison["unit"], comparison["images"], comparison["seed"]) == ("image", 2, 0)
@@ -61,7 +61,7 @@ def test_a_model_against_itself_does_not_differ(run, trained, shapes):
     _, stdout, _ = run(
         "evaluate", trained, "--data", shapes, "--against", trained / "best.safetensors", "--resamples", 20
     )
-    assert "too few images to say" in stdout
+    assert "too few images to tell (2; at least 20)" in stdout
     assert re.search(r"paired bootstrap, percentile interval: 20 resamples of 2 images \(unit: image\), seed 0", stdout)
 
 
@@ -72,7 +72,7 @@ def test_results_against_results_and_a_model(run, trained, shapes, perfect, tmp_
     _, stdout, _ = run(*words, "--against", nothing, "--seed", 3)
     document = json.loads(stdout)
     ap50 = differences(document)["AP50"]
-    assert (ap50["A"], ap50["B"], ap50["verdict"]) == (1.0, 0.0, "too few images to say")
+    assert (ap50["A"], ap50["B"], ap50["verdict"]) == (1.0, 0.0, "too few images to tell")
     assert document["comparison"]["seed"] == 3
     out = tmp_path / "judged"
     _, stdout, _ = run(*words, "--against", trained, "--batch", 1, "--out", out)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from splits_fabricated import found_from, split_from, truth_from
 
-from sightline.evaluation.bootstrap import Resampled, compare
+from sightline.evaluation.bootstrap import LEAST_IMAGES, Resampled, compare
 from sightline.evaluation.coco import evaluate_columns
 from sightline.evaluation.columns import Found, detections_of, found_of, targets_of, truth_of
 from sightline.structures import Classes
@@ -120,9 +120,23 @@ def test_what_is_not_there_is_not_compared():
     # The only image with a cat is in about 70 of 100 resamples.
     assert 50 < cat.resamples < 90
     assert (cat.difference, cat.low, cat.high) == pytest.approx((1, 1, 1))
-    assert (cat.images, cat.verdict) == (1, "too few images to say")
+    assert (cat.images, cat.verdict) == (1, "too few images to tell")
     assert (dog.resamples, dog.verdict) == (0, "nothing to compare")
     empty = compare(truth_from(0, []), found_from(0, []), found_from(0, []), (), resamples=2)
     assert math.isnan(empty.overall[0].a)
     with pytest.raises(ValueError, match="at least 1 resample"):
         compare(truth, found, found, NAMES, resamples=0)
+
+
+def test_a_few_images_give_no_verdict_however_clear_the_interval():
+    """Half as many again as promised seem to differ of twenty images: of fewer the interval is not to be trusted."""
+    for images, verdict in ((LEAST_IMAGES - 1, "too few images to tell"), (LEAST_IMAGES, "A is better")):
+        boxes = [(k, 0, (0, 0, 50, 50), False) for k in range(images)]
+        truth = truth_from(images, boxes)
+        right = found_from(images, [(k, (0, 0, 50, 50), 0, 0.9) for k in range(images)])
+        found = compare(truth, right, found_from(images, []), NAMES, resamples=20).overall[0]
+        assert found.low > 0 and found.verdict == verdict
+    assert found.in_words("ours", "theirs") == "ours is better"
+    few = replace(found, images=8)
+    assert few.in_words("ours", "theirs") == "too few images to tell (8; at least 20)"
+    assert few.to_dict()["images"] == 8

@@ -93,12 +93,12 @@ def compared(one, other, resamples=50):
 
 
 def test_a_comparison_says_who_is_better_or_that_nobody_is():
-    good, bad = judged(Images(12), [2] * 12), judged(Images(12), [1] * 12)
+    good, bad = judged(Images(24), [2] * 24), judged(Images(24), [1] * 24)
     section = comparison_section(replace(compared(good, bad), models=("runs/one", "results.json")))
     text = words(section)
     assert "A is better in AP: +0.500 (95% interval +0.500 to +0.500)" in text
     assert "runs/one" in text and "results.json" in text
-    assert "50 times 12 of the 12 images" in text and "unit: image, seed 0" in text
+    assert "50 times 24 of the 24 images" in text and "unit: image, seed 0" in text
     assert rows(section, "dog")[0][-1] == "A is better" and rows(section, "cat")[0][-1] == "no significant difference"
     same = compared(good, good)
     assert sentence_on(same.overall[0], 0.95).startswith("No significant difference in AP: +0.000")

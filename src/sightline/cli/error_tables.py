@@ -36,7 +36,7 @@ def show_comparison(comparison: Comparison) -> None:
 
 def _difference_row(found: Difference) -> list[str]:
     if found.resamples == 0:
-        return [found.name, share(found.a), share(found.b), "-", "-", "-", found.verdict]
+        return [found.name, share(found.a), share(found.b), "-", "-", "-", found.in_words()]
     interval = f"{found.low:+.3f} to {found.high:+.3f}"
     cells = [share(found.a), share(found.b), f"{found.difference:+.3f}", interval, f"{found.a_better:.1%}"]
-    return [found.name, *cells, found.verdict]
+    return [found.name, *cells, found.in_words()]

@@ -91,7 +91,7 @@ def differences_plot(comparisons: Sequence[Comparison]) -> str:
         canvas.axes.axvline(0, color=INK, linewidth=1.0, alpha=0.6)
         for row, each in enumerate(shown):
             found = each.overall[0]
-            colour = COLOURS[4] if found.low > 0 else COLOURS[0] if found.high < 0 else INK
+            colour = {"A is better": COLOURS[4], "B is better": COLOURS[0]}.get(found.verdict, INK)
             canvas.axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2.4)
             canvas.axes.plot([found.difference], [row], "o", color=colour, markersize=6)
         names = [f"{shortened(each.models[0], 16)} less {shortened(each.models[1], 16)}" for each in shown]

@@ -98,7 +98,7 @@ def comparison_plot(comparison: Comparison) -> str:
         axes = canvas.axes
         places = np.arange(len(shown) + len(classes)) + 0.4 * (np.arange(len(shown) + len(classes)) >= len(shown))
         for place, found in zip(places, [*shown, *classes], strict=True):
-            colour = INK if found.verdict == "no significant difference" else _RIGHT
+            colour = _RIGHT if found.verdict in ("A is better", "B is better") else INK
             axes.plot([found.low, found.high], [place, place], "-", color=colour, linewidth=2.2)
             axes.plot([found.difference], [place], "o", color=colour, markersize=5)
         axes.axvline(0, color=INK, linewidth=1, linestyle=":")

@@ -2,7 +2,7 @@
 
 import math
 
-from sightline.evaluation.bootstrap import Comparison, Difference
+from sightline.evaluation.bootstrap import LEAST_IMAGES, Comparison, Difference
 from sightline.evaluation.confusion import Confusion
 from sightline.evaluation.errors import KINDS, Errors, ErrorSummary
 from sightline.evaluation.evaluation import Evaluation
@@ -45,9 +45,12 @@ def _errors(errors: Errors) -> str:
         '<p class="soft">Errors as TIDE tells them apart (Bolya et al. 2020). <b>Classification</b>: an object found '
         "under another class's name, IoU at least 0.5. <b>Localisation</b>: the right name, IoU 0.1 to 0.5. "
         "<b>Both</b>: wrong name and IoU 0.1 to 0.5. <b>Duplicate</b>: an object that a better scored detection had "
-        "found. <b>Background</b>: no object there. <b>Missed</b>: not found, and no error of name or place is about "
-        "it. A gain is what AP50 would win if the errors of this kind alone were put right; gains do not add up. All "
-        "scores count: errors with low scores cost little.</p>\n"
+        "found. <b>Background</b>: no object there. <b>Missed</b>: an object that was not found, and that no error of "
+        "classification or localisation is about; all objects of a class that is never detected are among these, but "
+        "for those found under another name. The numbers count detections, and objects that were missed. Classes "
+        "without objects here are no part of AP50, but what is wrongly found of them is counted. A gain is what AP50 "
+        "would win if the errors of this kind alone were put right; gains do not add up. All scores count: errors with "
+        "low scores cost little.</p>\n"
     )
     beginning = _beside(error_plot(errors.overall), explained)
     return (
@@ -196,6 +199,7 @@ def comparison_section(comparison: Comparison | None) -> str:
         f'<p class="soft">{comparison.method.capitalize()} of {comparison.level:.0%}: {comparison.resamples:,} times '
         f"{comparison.images:,} of the {comparison.images:,} images were drawn with replacement (unit: "
         f"{comparison.unit}, seed {comparison.seed}). It holds the luck of the images and not that of training. Of "
+        f"fewer than {LEAST_IMAGES} images with objects it would be too narrow, and no verdict is given. Of "
         "twenty classes that do not differ one is expected to seem to.</p>\n"
     )
     rows = [(found.name, _difference_cells(found)) for found in (*comparison.overall, *comparison.per_class)]
@@ -212,7 +216,8 @@ def sentence_on(found: Difference, level: float) -> str:
     """What the difference of two models comes to, in plain words."""
     if math.isnan(found.low):
         return f"{found.name}: nothing to compare."
-    verdict = found.verdict[:1].upper() + found.verdict[1:]
+    verdict = found.in_words()
+    verdict = verdict[:1].upper() + verdict[1:]
     return (
         f"{verdict} in {found.name}: {found.difference:+.3f} ({level:.0%} interval {found.low:+.3f} to "
         f"{found.high:+.3f}); A is better in {found.a_better:.1%} of the resamples, B in {found.b_better:.1%}."
@@ -225,4 +230,4 @@ def _difference_cells(found: Difference) -> list[Cell]:
     cells += [(value, NOT_MEASURED if math.isnan(value) else f"{value:+.3f}") for value in signed]
     shares = (found.a_better, found.b_better)
     cells += [(value, NOT_MEASURED if math.isnan(value) else f"{value:.1%}") for value in shares]
-    return [*cells, (found.verdict, found.verdict)]
+    return [*cells, (found.verdict, found.in_words())]
