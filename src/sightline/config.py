@@ -9,6 +9,7 @@ import ast
 import difflib
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
@@ -172,10 +173,10 @@ def _explained(config_class: type, error: ValidationError) -> ConfigError:
         return ConfigError(f"{config_class.__name__}: {expected}")
     if first["type"] == "missing":
         return ConfigError(f"{config_class.__name__} needs the setting {place}", cure=f"give it: --set {place}=...")
-    shown = json.dumps(first["input"])
-    return ConfigError(
-        f"{config_class.__name__}.{place} cannot be {shown}", cause=expected, cure=_cure(config_class, place)
-    )
+    what = f"{config_class.__name__}.{place} cannot be {json.dumps(first['input'])}"
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        return ConfigError(what, cure=closest(first["input"], re.findall("'([^']*)'", expected)))
+    return ConfigError(what, cause=expected, cure=_cure(config_class, place))
 
 
 def _names(config_class: type) -> set[str]:

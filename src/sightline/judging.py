@@ -58,7 +58,8 @@ class Judgement:
         warnings: of its training: what the data have too little of, and what its fits warned of.
         comparison: with another model on the same images, or None.
         pictures: what a report shows, where ``data`` is only the truth; None shows none.
-        combination: how a combined system looked (``CombinedSystem.describe``), or None for one model as it is.
+        combination: how a combined system looked (``CombinedSystem.describe``), with the words for its models under
+            ``models`` where they are known; None for one model as it is.
     """
 
     evaluation: Evaluation
@@ -223,6 +224,7 @@ def write_judgement(
         ),
         calibration=judgement.calibration,
         comparison=judgement.comparison,
+        combination=judgement.combination,
     )
     write_report(folder / REPORT_FILE, report)
     return pictures

@@ -83,6 +83,7 @@ def test_what_makes_no_sense_is_refused(fails, trained, shapes, tmp_path):
     for words, answer in (
         (["--fusion", "wbf"], "--fusion has no meaning with one look of one model"),
         (["--flip", "--fusion", "mean"], "unknown fusion 'mean'"),
+        (["--flip", "--fusion", "vote"], "did you mean voting? valid: nms, voting, average, wbf"),
         (["--member-weights", "1,2", "--flip"], "--member-weights has no meaning with one model"),
         (["--multi-scale", "64", "--imgsz", 64], "--multi-scale and --imgsz both give the size"),
         (["--multi-scale", "64,big"], "--multi-scale 64,big is not a list of numbers"),
@@ -112,7 +113,7 @@ def test_the_names_of_fusions_are_those_that_there_are():
 def test_a_line_says_how_it_was_looked(trained):
     system = Combining("48,64", ensemble=(str(trained),), fusion="nms").system(str(trained))
     line = told(system.describe())
-    assert line.startswith("ensemble of multi_scale, multi_scale, looked at sizes 48, 64; fused by nms")
+    assert line.startswith("ensemble of faster_rcnn, faster_rcnn, looked at sizes 48, 64; fused by nms")
     line = told(Combining(ensemble=(str(trained),), weights="2,1", fusion="average").system(str(trained)).describe())
     assert line.startswith("ensemble of faster_rcnn, faster_rcnn, weights 2, 1; fused by average (He et al. 2016")
     assert load(trained).classes == system.classes

@@ -17,9 +17,10 @@ from sightline.comparing.compare import compare_systems
 from sightline.comparing.entrants import entrants_of
 from sightline.comparing.plan import Plan, plan_of
 from sightline.comparing.results import evaluation_of
-from sightline.errors import ConfigError
+from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.evaluation import Evaluation
 from sightline.evaluation.truth import TruthOfSplit
+from sightline.report.comparison_data import TIMED, quartile_keys
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress, StepView
 from sightline.workflow import Splits
@@ -32,6 +33,7 @@ NUMBERS = {
     *("AP", "AP50", "VOC07_AP50", "train_seconds", "proposal_seconds", "proposals_waited", "milliseconds"),
     *("proposal_milliseconds", "given_milliseconds", "feature_bytes", "parameters", "flops"),
     *("train_memory", "predict_memory"),
+    *(quartile for key in TIMED for quartile in quartile_keys(key)),
 }
 
 
@@ -105,6 +107,12 @@ def test_table_has_the_numbers_of_the_runs(compared: Path, trained: Path) -> Non
     assert both["numbers"]["parameters"]["mean"] == sum(members)
     combination = json.loads((compared / "both" / "metrics.json").read_text())["combination"]
     assert combination["fusion"]["name"] == "nms" and len(combination["members"]) == 2
+    assert combination["models"] == ["faster_rcnn", "more"]
+    page = (compared / "both" / "report.html").read_text()
+    assert "member 2</td><td>more (faster_rcnn), weight 1; looks at its own size and mirrored; its looks fused" in page
+    numbers = told["systems"][0]["runs"][0]["numbers"]
+    assert numbers["milliseconds_first_quartile"] <= numbers["milliseconds"] <= numbers["milliseconds_third_quartile"]
+    assert 'title="half of them ' in (compared / "compare.html").read_text()
     with (compared / "compare.csv").open(newline="") as file:
         lines = {line["system"]: line for line in csv.DictReader(file)}
     for row in told["systems"][:4]:
@@ -280,3 +288,17 @@ def test_command_killed_at_any_time_goes_on(shapes: Path, tmp_path: Path) -> Non
                 assert ours.read_bytes() == theirs.read_bytes()
     for ours, theirs in zip(document(out)["systems"], whole["systems"], strict=True):
         assert ours["numbers"]["AP"] == theirs["numbers"]["AP"] and ours["state"] == theirs["state"]
+
+
+@pytest.mark.parametrize("data", [None, {"name": "shapes"}, {"images": {"train": "many"}}])
+def test_a_run_that_does_not_say_what_it_was_trained_on_is_named(shapes: Path, trained: Path, tmp_path, data) -> None:
+    own = tmp_path / "run"
+    shutil.copytree(trained, own)
+    config = json.loads((own / "config.json").read_text())
+    config.pop("data")
+    (own / "config.json").write_text(json.dumps(config if data is None else {**config, "data": data}))
+    with pytest.raises(SightlineError) as raised:
+        compare_systems(plan(shapes, given=own), out=tmp_path / "out", apart=False)
+    told = str(raised.value)
+    assert str(own / "config.json") in told and "data.images.train" in told
+    assert str(own / "best.safetensors") in told and not (tmp_path / "out").exists()

@@ -131,8 +131,8 @@ def test_options_that_do_not_fit_are_refused(fails, labelled, rows, tmp_path):
     for option, value in (("--batch", "2"), ("--device", "cpu"), ("--on-bad-image", "skip"), ("--imgsz", "64")):
         assert f"leave out {option}" in fails(USAGE, *words, option, value)
     assert "leave out --task" in fails(USAGE, "evaluate", "coco", "--data", labelled, "--task", "masks")
-    assert "choose among coco, voc07, voc12 and all" in fails(USAGE, *words, "--protocol", "lvis")
-    assert "choose among boxes, masks, keypoints" in fails(USAGE, *words, "--task", "boxen")
+    assert "valid: coco, voc07, voc12, all" in fails(USAGE, *words, "--protocol", "lvis")
+    assert "did you mean boxes? valid: boxes, masks, keypoints" in fails(USAGE, *words, "--task", "boxen")
     assert "leave --sigmas out" in fails(USAGE, *words, "--sigmas", "0.1")
     points = write(tmp_path / "k.json", [{"image_id": 0, "category_id": 3, "score": 1, "keypoints": [1, 1, 1] * 2}])
     words = ["evaluate", "--predictions", points, "--data", labelled]

@@ -19,7 +19,7 @@ NAMES = {
     "--precision --resume --from-previous --extend --save-every --seed --out --set --workers --json",
     "evaluate": "--data --split --imgsz --batch --device --precision --workers --out --json",
     "proposals": "--data --split --method --model --count --images --draw --repeatability --detector --device "
-    "--out --json",
+    "--out --list --json",
     "predict": "--out --threshold --imgsz --device --precision --on-bad-image --json",
     "models": "--json",
     "demo": "--out --minutes --seed --device --workers --json",

@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 
+from sightline.proposals.build import PROPOSERS
+from sightline.regions.rpn_proposer import RPNProposer
+
 FAST = ["--method", "sliding_window,uniform", "--count", 40]
 
 
@@ -68,6 +71,7 @@ def test_photos_are_drawn(run, shapes, tmp_path):
         ([], 2, "neither photos nor --data are given"),
         (["a.jpg", "--data", "SET"], 2, "photos and --data are both given"),
         (["--data", "SET", "--method", "selectivesearch"], 2, "unknown method 'selectivesearch'"),
+        (["--data", "SET", "--method", "superpixel"], 2, "did you mean superpixels? valid: selective_search"),
         (["--data", "SET", "--method", ","], 2, "no method is named"),
         (["--data", "SET", "--count", "0"], 2, "--count 0 makes no sense"),
         (["--data", "SET", "--images", "0"], 2, "--images 0 makes no sense"),
@@ -97,3 +101,20 @@ def test_a_folder_that_is_in_the_way_is_left_alone(fails, shapes, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     fails(2, "proposals", "--data", shapes, *FAST, "--out", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_every_method_is_listed_with_its_source(run, fails, shapes):
+    code, printed, _ = run("proposals", "--list")
+    assert code == 0
+    for method in [*PROPOSERS.values(), RPNProposer]:
+        assert method.summary and method.source
+        assert any(line.split()[:1] == [method.name] and method.source in line for line in printed.splitlines())
+    listed = json.loads(run("proposals", "--list", "--json")[1])
+    assert listed["superpixels"]["source"] == "Felzenszwalb, Huttenlocher 2004" and "rpn" in listed
+    assert "--list only lists" in fails(2, "proposals", "--list", "--data", shapes)
+
+
+def test_one_proposal_is_one(run, shapes, tmp_path):
+    photo = next((shapes / "test").glob("*.jpg"))
+    _, printed, _ = run("proposals", photo, "--method", "uniform", "--count", 1, "--out", tmp_path / "one")
+    assert "uniform: 1 proposal on 1 image\n" in printed

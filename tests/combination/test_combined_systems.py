@@ -252,7 +252,7 @@ def test_what_is_combined_is_told():
     assert told["weights"] == [2.0, 1.0]
     assert told["fusion"]["name"] == "wbf" and "Solovyev" in told["fusion"]["source"]
     first, second = told["members"]
-    assert (first["system"], first["short_sides"], first["flip"]) == ("multi_scale", [64, 96], True)
+    assert (first["system"], first["short_sides"], first["flip"]) == ("faster_rcnn", [64, 96], True)
     assert second == {"system": "faster_rcnn"}
     assert RegionEnsemble((model,)).describe()["fusion"]["of"] == "regions"
 

@@ -77,7 +77,7 @@ def test_a_base_keeps_what_is_not_changed():
         ({"lr": -1.0}, ["lr must be positive"]),
         ({"limit": 1.5}, ["Sample.limit cannot be 1.5", "int | None"]),
         ({"flag": 1}, ["Sample.flag cannot be 1"]),
-        ({"kind": "fnp"}, ['Sample.kind cannot be "fnp"', "'fpn' or 'none'"]),
+        ({"kind": "fnp"}, ['Sample.kind cannot be "fnp"', "did you mean fpn? valid: fpn, none"]),
         ({"sizes": [1]}, ["Sample.sizes.0 cannot be 1"]),
         ({"either": None}, ["Sample.either cannot be null"]),
         ({"head": {"width": "8"}}, ["Sample.head.width"]),

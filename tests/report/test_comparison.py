@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -101,6 +102,8 @@ def test_page_tells_of_every_row_and_escapes_names() -> None:
     page = render_comparison(ComparisonReport("t<t", "here", [good, bad], (), (), pictures, {"data": "d"}))
     assert "go&lt;od" in page and "go<od" not in page and "failed: no &lt;room&gt;" in page
     assert "Warning, go&lt;od: few &lt;b&gt;." in page
+    heads = re.findall(r"<th[^>]*>(?:<span[^>]*>)?([^<]+)", page)
+    assert heads[:4] == ["system", "AP", "Δ AP", "compared with"] and "proposing" in heads and "proposals" not in heads
     assert "2.5 GB" in page and "with proposals given" in page and page.count("data:image/jpeg") == 6
     assert "AP against the time of an image" in page and "AP of the validation split while training" in page
 

@@ -10,7 +10,7 @@ from sightline.evaluation.evaluate import judge
 from sightline.evaluation.evaluation import DEFAULT_THRESHOLD
 from sightline.report import gallery as gallery_module
 from sightline.report.gallery import LARGEST_FILE, gallery
-from sightline.structures import Detections
+from sightline.structures import Detections, Target
 
 
 def test_best_worst_and_random_pictures_without_repetition():
@@ -108,3 +108,21 @@ def test_masks_and_keypoints_are_drawn_at_the_size_of_the_picture(monkeypatch):
         assert masks[0, y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].all()
         assert int(masks[0].sum()) < 1.1 * (x2 - x1) * (y2 - y1)
         torch.testing.assert_close(keypoints[..., :2].flatten(1), boxes)
+
+
+def test_an_image_without_objects_is_not_among_the_best():
+    """It is right where nothing is found in it, but shows nothing of what the detector can."""
+
+    class Half(Images):
+        def target(self, index):
+            target = super().target(index)
+            return target if index % 2 else Target.empty(target.size)
+
+    data = Half(6)
+    # One of two objects: F1 is 0.67, less than the 1 of an empty image.
+    firsts = [data.target(index).select(slice(0, 1)) for index in range(6)]
+    found = [Detections(first.boxes, torch.full((len(first.boxes),), 0.9), first.labels, (60, 90)) for first in firsts]
+    pictures = gallery(judge(found, data), data, count=2)
+    by_kind = {kind: [p.image_id for p in pictures if p.kind == kind] for kind in ("best", "worst", "random")}
+    assert by_kind["best"] == [11, 13] and 15 in by_kind["worst"]
+    assert len({p.image_id for p in pictures}) == len(pictures)

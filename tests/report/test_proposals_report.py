@@ -1,9 +1,11 @@
 from dataclasses import dataclass
+from io import BytesIO
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sightline.evaluation.perturbations import PERTURBATIONS
@@ -11,7 +13,7 @@ from sightline.evaluation.proposal_recall import proposal_recall
 from sightline.evaluation.proposers import ProposerResult
 from sightline.evaluation.repeatability import Repeatability, Repeated
 from sightline.proposals.proposer import ImageProposals, Proposer
-from sightline.report.proposal_pictures import BANDS, draw_first, proposal_picture, spread
+from sightline.report.proposal_pictures import BANDS, draw_first, legible, proposal_picture, spread
 from sightline.report.proposals import COLUMNS, ProposalsReport, render, table_row
 from sightline.structures import Classes, Sample, Target
 
@@ -100,3 +102,23 @@ def test_only_the_first_are_drawn():
 @pytest.mark.parametrize(("count", "most", "places"), [(0, 3, []), (2, 3, [0, 1]), (10, 4, [0, 2, 5, 7])])
 def test_places_are_spread_evenly(count, most, places):
     assert list(spread(count, most)) == places
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "factor"), [(8, 10, 30), (1, 1, 240), (12, 600, 2), (600, 12, 2), (240, 300, 1), (3, 2000, 1)]
+)
+def test_small_and_narrow_pictures_are_enlarged_by_whole_factors(height, width, factor):
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    large = legible(image)
+    assert large.shape == (3, factor * height, factor * width)
+    assert torch.equal(large[:, ::factor, ::factor], image)
+    assert torch.equal(large[:, factor - 1 :: factor], large[:, ::factor])
+
+
+def test_boxes_lie_on_the_enlarged_picture_where_they_lie_on_the_small_one():
+    sample = Sample(torch.zeros(3, 30, 40, dtype=torch.uint8), Target.empty((30, 40)), 7)
+    picture = proposal_picture(sample, ImageProposals(torch.tensor([[10.0, 10, 30, 20]])))
+    sheet = torch.from_numpy(np.array(Image.open(BytesIO(picture.jpeg)))).permute(2, 0, 1)
+    assert sheet.shape[1] > 240 and sheet.shape[2] > 2 * 320
+    right = sheet[:, -240:, -320:].amax(dim=0)
+    assert right[80:160, 80].min() > 60 and right[120, 120:200].max() < 60

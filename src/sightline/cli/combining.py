@@ -68,7 +68,9 @@ class Combining:
 
     def __post_init__(self) -> None:
         if self.fusion is not None and self.fusion not in FUSIONS:
-            raise ConfigError(f"unknown fusion {self.fusion!r}", cure=f"choose {', '.join(FUSIONS)}")
+            from sightline.config import closest
+
+            raise ConfigError(f"unknown fusion {self.fusion!r}", cure=closest(self.fusion, FUSIONS))
         if self.fusion is not None and not self.combines:
             raise ConfigError(
                 "--fusion has no meaning with one look of one model",
@@ -141,12 +143,16 @@ class Combining:
 
 def told(combination: "Mapping[str, Any]") -> str:
     """One line for a terminal on how a combined system looked."""
+    from sightline.report.combination import named
+
     parts = []
     if "members" in combination:
-        named = ", ".join(member["system"] for member in combination["members"])
+        members = combination["members"]
+        models = combination.get("models") or [None] * len(members)
+        listed = ", ".join(named(member, model) for member, model in zip(members, models, strict=True))
         weights = combination["weights"]
         by = "" if weights is None else f", weights {', '.join(f'{weight:g}' for weight in weights)}"
-        parts.append(f"ensemble of {named}{by}")
+        parts.append(f"ensemble of {listed}{by}")
     for each in (combination, *combination.get("members", ())):
         if "flip" in each:
             sizes = (

@@ -172,16 +172,15 @@ def _show(compared: "Compared") -> None:
     heads, rows = ["system"], [[system.name] for system in systems]
     if any(system.state != "finished" for system in systems):
         heads, rows = [*heads, "state"], [[system.name, system.state] for system in systems]
-    heads.append(">Δ AP")
-    for row, system in zip(rows, systems, strict=True):
-        row.append(_signed(delta(systems, system, "AP")))
     for column in shown:
-        heads += [f">{column.title}", *([">x"] if column.ratio else [])]
+        heads += [f">{column.title}", *([">x"] if column.ratio else []), *([">Δ AP"] if column.key == "AP" else [])]
         fast = ratios(systems, column.key)
         for row, system, times in zip(rows, systems, fast, strict=True):
             row.append(_cell(system, column.key, column.show))
             if column.ratio:
                 row.append("n/a" if times is None else f"{times:.3g}")
+            if column.key == "AP":
+                row.append(_signed(delta(systems, system, "AP")))
     for part in _parts(heads, rows):
         show_table(*part)
     print("x: times as fast as the slowest")
@@ -221,5 +220,5 @@ def _signed(value: float | None) -> str:
 def _show_differences(compared: "Compared") -> None:
     for each in compared.comparisons:
         found, (a, b) = each.overall[0], each.models
-        verdict = found.verdict.replace("A is", f"{a} is").replace("B is", f"{b} is")
-        print(f"AP of {a} less {b}: {found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}): {verdict}")
+        interval = f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+        print(f"AP of {a} less {b}: {interval}: {found.in_words(a, b)}")

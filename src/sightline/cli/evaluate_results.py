@@ -11,6 +11,7 @@ from sightline.cli.datasets import find_data
 from sightline.cli.error_tables import show_comparison, show_errors
 from sightline.cli.judgement import show_evaluation
 from sightline.cli.output import counted, show_findings, show_json
+from sightline.config import closest
 from sightline.errors import ConfigError, DataError
 from sightline.evaluation.bootstrap import Comparison
 from sightline.evaluation.columns import Kind
@@ -113,7 +114,7 @@ def _kind(predictions: Path, task: str | None) -> Kind:
     for kind in kinds:
         if kind == task:
             return kind
-    raise ConfigError(f"unknown task {task!r}", cure=f"choose among {', '.join(get_args(Kind))}")
+    raise ConfigError(f"unknown task {task!r}", cure=closest(task, get_args(Kind)))
 
 
 def _sigmas(text: str | None, kind: Kind, truth: TruthOfSplit) -> tuple[float, ...] | None:

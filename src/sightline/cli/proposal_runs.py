@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 import typer
 
 from sightline.cli.datasets import find_data
@@ -38,8 +39,8 @@ from sightline.proposals.proposer import ImageProposals, Proposer
 from sightline.regions.rpn_proposer import RPNProposer, rpn_proposer
 from sightline.regions.two_stage import TwoStage
 from sightline.report.draw import save_image, side_by_side
-from sightline.report.proposal_pictures import ProposalPicture, draw_first, proposal_picture, spread
-from sightline.report.proposals import COLUMNS, ProposalsReport, render, table_row
+from sightline.report.proposal_pictures import ProposalPicture, draw_first, legible, proposal_picture, spread
+from sightline.report.proposals import COLUMNS, NO, YES, ProposalsReport, render, table_row
 from sightline.structures import Detections
 from sightline.workflow import new_folder
 from sightline.zoo import model_path
@@ -151,7 +152,7 @@ class Judged:
         write_atomically(folder / PROPOSALS_FILE, json.dumps({"images": images, "methods": found}))
         report = ProposalsReport(
             title=f"Proposals on {self.data.name}",
-            place=f"{len(self.data):,} images of the split {self.data.split} of {self.data.name}",
+            place=f"{counted(len(self.data), 'image')} of the split {self.data.split} of {self.data.name}",
             results=self.results,
             classes=self.data.classes,
             pictures=self._pictures(),
@@ -168,7 +169,7 @@ class Judged:
         columns = [name if name in _FLUSH_LEFT else f">{name}" for name in COLUMNS]
         rows = [[result.name, *(text for _, text in table_row(result))] for result in self.results]
         title = f"{counted(len(self.data), 'image')} of {self.data.name}, split {self.data.split}"
-        show_table(columns, rows, f"{title}; {self.wanted.count:,} proposals asked for")
+        show_table(columns, rows, f"{title}; {counted(self.wanted.count, 'proposal')} asked for")
         print(f"{AVERAGE_RECALL}; AR .5:.95: {COCO_AVERAGE_RECALL}")
         print(f"written to {folder}; open {folder / REPORT_FILE}")
 
@@ -201,6 +202,17 @@ def judge_methods(wanted: Wanted, data: Dataset, system: Looker | None, detector
     return Judged(wanted, data, tuple(results), detector)
 
 
+def list_methods(as_json: bool) -> None:
+    """What there is, and who it comes from."""
+    methods: list[type[Proposer]] = [*PROPOSERS.values(), RPNProposer]
+    if as_json:
+        facts = ("summary", "source", "scored", "controllable", "segments")
+        show_json({method.name: {fact: getattr(method, fact) for fact in facts} for method in methods})
+        return
+    rows = [[m.name, m.summary, YES if m.scored else NO, YES if m.controllable else NO, m.source] for m in methods]
+    show_table(("method", "what it proposes", "scores", "any count", "source"), rows)
+
+
 def draw_photos(wanted: Wanted, photos: Sequence[str], place: Path, on_bad: str, as_json: bool) -> None:
     """Each photo with the first proposals of each method, side by side, and all of them as numbers."""
     reader = ImageReader(on_bad_image(on_bad))
@@ -216,7 +228,7 @@ def draw_photos(wanted: Wanted, photos: Sequence[str], place: Path, on_bad: str,
     else:
         for name, each in found.items():
             made = sum(len(one["boxes"]) for one in each)
-            print(f"{name}: {made:,} proposals on {len(records):,} images")
+            print(f"{name}: {counted(made, 'proposal')} on {counted(len(records), 'image')}")
         print(f"written to {folder}")
     if reader.skipped:
         raise typer.Exit(DataError.exit_code)
@@ -234,10 +246,12 @@ def _draw_all(
             if decoded is None:
                 continue
             image, drawn, titles = decoded.image, [], []
+            canvas = legible(image)
+            factor = torch.tensor(float(canvas.shape[2] // image.shape[2])).expand(4)
             for name, proposer in wanted.proposers.items():
                 proposals = proposer.propose(image, wanted.count)
                 found[name].append(_plain(proposals))
-                drawn.append(draw_first(image, proposals, wanted.drawn))
+                drawn.append(draw_first(canvas, proposals, wanted.drawn, factor))
                 titles.append(f"{name}: {min(wanted.drawn, len(proposals))} of {len(proposals)}")
             picture = names.free(path)
             save_image(drawn[0] if len(drawn) == 1 else side_by_side(drawn, titles), folder / picture)

@@ -68,6 +68,9 @@ def proposals_command(
             "Default: raise with --data, skip with photos.",
         ),
     ] = None,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="Show every method, what it proposes and its source, and propose nothing.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Propose regions that may hold objects: draw them on photos, or judge methods side by side on labelled images.
@@ -75,6 +78,13 @@ def proposals_command(
     Written are proposals.json and pictures; with --data also metrics.json and report.html with recall against IoU and
     against count, average recall, time, and repeatability (Hosang et al. 2016).
     """
+    if list_all:
+        from sightline.cli.proposal_runs import list_methods
+
+        if photos or data is not None or method:
+            raise ConfigError("--list only lists", cure="leave out the rest, or leave out --list")
+        list_methods(as_json)
+        return
     _require_sense(photos, data, count, images, draw)
     if data is None:
         only_data = {"--split": split, "--images": images, "--detector": detector}

@@ -76,8 +76,9 @@ class MultiScale(CombinedDetector):
         return replace(self, system=system)
 
     def describe(self) -> dict[str, object]:
-        """Sizes, mirroring and fusion."""
-        return {"short_sides": list(self.short_sides) or None, "flip": self.flip, "fusion": described(self.fusion)}
+        """The system that looks, sizes, mirroring and fusion."""
+        sides = list(self.short_sides) or None
+        return {"system": self.system.name, "short_sides": sides, "flip": self.flip, "fusion": described(self.fusion)}
 
 
 def described(fusion: Fusion) -> dict[str, object]:

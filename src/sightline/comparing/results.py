@@ -7,7 +7,7 @@ be made again from the folders. VOC's average precision is worked out from the r
 - ``proposal_seconds``: the time of one image's proposals, times the training and validation images. Proposals are kept
   on the disk for all systems, so that what a run waited for them (``proposals_waited``) says little.
 - ``milliseconds``, ``given_milliseconds``: of one prediction, and of one with its proposals given; the same for systems
-  that find their regions themselves.
+  that find their regions themselves. Medians of several predictions of one image; the quartiles stand beside them.
 - ``train_memory``, ``predict_memory``: MB of 10^6 bytes: the peak of the training process, Python and its libraries
   included (on CUDA: of what PyTorch allocated), as far as it was saved; and as ``evaluation.cost`` has it.
 - ``feature_bytes``: of the files in the run's folder ``features``.
@@ -28,9 +28,10 @@ from sightline.evaluation.evaluation import Evaluation, judge_columns
 from sightline.evaluation.results import read_results
 from sightline.evaluation.truth import TruthOfSplit
 from sightline.judging import METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE
-from sightline.report.comparison_data import ComparedRun
+from sightline.report.comparison_data import TIMED, ComparedRun, quartile_keys
 from sightline.training.checkpoints import peek_state
 from sightline.training.history import read_history
+from sightline.zoo import MODEL_FILE
 
 FEATURES = "features"
 """Folder of a run that holds what a system keeps on the disk between its stages."""
@@ -92,19 +93,48 @@ def _training(own: Path, run: Run, cost: Mapping[str, Any]) -> dict[str, float |
     if state is None:
         return dict.fromkeys(none)
     proposing = cost.get("proposal_milliseconds")
-    images = _read(place / "config.json")["data"]["images"]
+    images = None if proposing is None else images_of(place)
     return {
         "train_seconds": state.seconds,
-        "proposal_seconds": None if proposing is None else proposing / 1e3 * (images["train"] + images["val"]),
+        "proposal_seconds": None if proposing is None or images is None else proposing / 1e3 * images,
         "proposals_waited": None if proposing is None else state.proposal_seconds,
         "train_memory": state.peak_memory / _MB if state.peak_memory else None,
         "feature_bytes": size_of(place / FEATURES),
     }
 
 
+def images_of(run: Path) -> int:
+    """Training and validation images of a run, as its config.json has them.
+
+    Raises:
+        SightlineError: it cannot be read, or does not say.
+    """
+    file = run / "config.json"
+    try:
+        images = _read(file)["data"]["images"]
+        return int(images["train"]) + int(images["val"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SightlineError(
+            "does not say how many images were trained on (data.images.train, data.images.val)",
+            place=file,
+            cause="it was changed by hand, or comes from an older version",
+            cure=f"name the model file instead of the run: {run / MODEL_FILE}; what training took is left out then",
+        ) from error
+
+
 def _prediction(cost: Mapping[str, Any]) -> dict[str, float | None]:
     given = cost.get("given_milliseconds")
+    quartiles = {
+        "milliseconds": cost.get("quartiles"),
+        "proposal_milliseconds": cost.get("proposal_quartiles"),
+        "given_milliseconds": cost.get("quartiles" if given is None else "given_quartiles"),
+    }
     return {
+        **{
+            name: value
+            for key in TIMED
+            for name, value in zip(quartile_keys(key), quartiles[key] or (None, None), strict=True)
+        },
         "milliseconds": cost.get("milliseconds"),
         "proposal_milliseconds": cost.get("proposal_milliseconds"),
         "given_milliseconds": cost.get("milliseconds") if given is None else given,

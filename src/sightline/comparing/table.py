@@ -8,9 +8,18 @@ from typing import Any
 
 from sightline.evaluation.bootstrap import Comparison
 from sightline.evaluation.voc import PROTOCOLS
-from sightline.report.comparison_data import COLUMNS, ComparedSystem, LectureRow, base_of, delta, ratios
+from sightline.report.comparison_data import (
+    COLUMNS,
+    TIMED,
+    ComparedSystem,
+    LectureRow,
+    base_of,
+    delta,
+    quartile_keys,
+    ratios,
+)
 
-_ALSO = ("proposals_waited",)
+_ALSO = ("proposals_waited", *(quartile for key in TIMED for quartile in quartile_keys(key)))
 """Numbers that stand in compare.json and in no table."""
 
 _DELTAS = ("AP", "AP50", "VOC07_AP50")

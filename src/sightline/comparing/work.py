@@ -9,6 +9,7 @@ from typing import Any, cast
 from sightline.comparing.entrants import LOOKS, Entrant
 from sightline.comparing.looks import combined, looks_of
 from sightline.comparing.plan import Plan, Run
+from sightline.comparing.results import images_of
 from sightline.config import merged, to_dict
 from sightline.contract import CombinedSystem, NeuralSystem, System
 from sightline.errors import ConfigError
@@ -34,6 +35,7 @@ def require_settings(plan: Plan) -> None:
     Raises:
         ConfigError: an unknown setting, a value that does not fit, or an image size for a system whose size is fixed.
         ModelFileError: a model that is there cannot be read.
+        SightlineError: a run that is there does not say what it was trained on.
     """
     rows = {entrant.name: entrant for entrant in plan.entrants}
     for entrant in plan.entrants:
@@ -46,6 +48,8 @@ def require_settings(plan: Plan) -> None:
                 looks_of(entrant.looks, 1)
                 path = model_path(entrant.model)
                 configure(read_header(path).system, entrant.own, path)
+                if has_checkpoint(Path(entrant.model) / "last"):
+                    images_of(Path(entrant.model))
 
 
 def _require_trained(entrant: Entrant, rows: Mapping[str, Entrant]) -> None:
@@ -102,7 +106,7 @@ def work(plan: Plan, run: Run, folder: Path, progress: Progress) -> bool:
         return _train(plan, run, folder, progress)
     system = _system(plan, run.entrant, run.seed, folder)
     data = open_splits(plan.data, plan.splits, classes=system.classes, on_bad_image=plan.on_bad_image)
-    _judge(system, data, folder / run.folder, run, plan.options, progress)
+    _judge(system, data, folder / run.folder, run, plan, progress)
     return True
 
 
@@ -148,22 +152,32 @@ def _model(place: Path, settings: Mapping[str, Any]) -> System[Any]:
     return system
 
 
-def _judge(
-    system: System[Any], data: SplitData, own: Path, run: Run, options: TrainOptions, progress: Progress
-) -> None:
-    split = data.test.split
+def _weights_of(plan: Plan, run: Run) -> list[str]:
+    """Whose weights a row has: model files that were given, and folders of this comparison."""
+    if run.seed is None:
+        return [run.entrant.model]
+    rows = {row.name: row for row in plan.entrants}
+    return [
+        rows[name].model if rows[name].way == "given" else plan.folder_of(name, run.seed)
+        for name in run.entrant.members
+    ]
+
+
+def _judge(system: System[Any], data: SplitData, own: Path, run: Run, plan: Plan, progress: Progress) -> None:
+    split, entrant = data.test.split, run.entrant
+    models = _weights_of(plan, run)
 
     def tell(done: int, total: int) -> None:
         progress.working(f"predicting the {split} split", done, total)
 
-    judgement = judge(system, data.test, device=options.device, progress=tell)
-    config: dict[str, object] = {"system": system.name, "weights of": run.entrant.model}
-    if run.entrant.settings:
-        config["changed"] = dict(run.entrant.settings)
+    judgement = judge(system, data.test, device=plan.options.device, progress=tell)
+    config: dict[str, object] = {"system": system.name, "weights of": ", ".join(models)}
+    if entrant.settings:
+        config["changed"] = dict(entrant.settings)
     if isinstance(system, NeuralSystem):
         config["config"] = to_dict(system.config)
     if isinstance(system, CombinedSystem):
-        judgement = replace(judgement, combination={"models": [run.entrant.model], **system.describe()})
+        judgement = replace(judgement, combination={"models": models, **system.describe()})
     progress.working("drawing pictures and writing the report")
     own.mkdir(parents=True, exist_ok=True)
     write_judgement(own, judgement, title=f"{run.folder} on {data.test.name}", config=config)

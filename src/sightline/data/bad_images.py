@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from sightline.config import closest
 from sightline.data.decode import Decoded, decode_image
 from sightline.errors import ConfigError, DataError
 
@@ -19,7 +20,7 @@ def on_bad_image(name: str) -> OnBadImage:
     """
     known = get_args(OnBadImage)
     if name not in known:
-        raise ConfigError(f"no way with bad images is called '{name}'", cure=f"one of {', '.join(known)}")
+        raise ConfigError(f"no way with bad images is called '{name}'", cure=closest(name, known))
     return cast("OnBadImage", name)
 
 

@@ -56,7 +56,9 @@ class Cost:
         precision: data type of most parameters.
         repeats: predictions that were timed.
         proposal_milliseconds: median time of the proposals of one image; None without a proposer.
+        proposal_quartiles: first and third quartile of it.
         given_milliseconds: median time of one prediction with its proposals given; None without a proposer.
+        given_quartiles: first and third quartile of it.
     """
 
     parameters: int
@@ -72,7 +74,9 @@ class Cost:
     precision: str
     repeats: int
     proposal_milliseconds: float | None = None
+    proposal_quartiles: tuple[float, float] | None = None
     given_milliseconds: float | None = None
+    given_quartiles: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The same as plain values for JSON."""
@@ -100,14 +104,16 @@ def measure_cost(system: System[Any], image: Tensor, *, repeats: int = 20, warm_
     proposed = any(network.proposer is not None for network in networks)
     peak = _peak_memory(system, image, device)
     proposing, given = _times(system, image, device, repeats, warm_up)
-    first, median, third = np.percentile(proposing + given, [25, 50, 75])
+    (first, median, third), of_proposals, of_rest = (
+        np.percentile(times, [25, 50, 75]).tolist() for times in (proposing + given, proposing, given)
+    )
     parameters, trainable = count_parameters(system)
     return Cost(
         parameters=parameters,
         trainable=trainable,
         flops=count_flops(system, image),
-        milliseconds=float(median),
-        quartiles=(float(first), float(third)),
+        milliseconds=median,
+        quartiles=(first, third),
         peak_memory_mb=peak,
         device=_device_name(device),
         threads=torch.get_num_threads(),
@@ -115,8 +121,10 @@ def measure_cost(system: System[Any], image: Tensor, *, repeats: int = 20, warm_
         prepared_size=_prepared_size(networks, image),
         precision=_precision(networks),
         repeats=repeats,
-        proposal_milliseconds=float(np.median(proposing)) if proposed else None,
-        given_milliseconds=float(np.median(given)) if proposed else None,
+        proposal_milliseconds=of_proposals[1] if proposed else None,
+        proposal_quartiles=(of_proposals[0], of_proposals[2]) if proposed else None,
+        given_milliseconds=of_rest[1] if proposed else None,
+        given_quartiles=(of_rest[0], of_rest[2]) if proposed else None,
     )
 
 

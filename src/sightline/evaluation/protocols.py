@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+from sightline.config import closest
 from sightline.errors import ConfigError
 from sightline.evaluation.columns import Kind
 
@@ -26,7 +27,7 @@ def choose_protocols(words: Sequence[str] | None, kind: Kind = "boxes") -> tuple
         return ("coco",)
     unknown = next((word for word in words if word not in (*PROTOCOLS, "all")), None)
     if unknown is not None:
-        raise ConfigError(f"unknown protocol {unknown!r}", cure=f"choose among {', '.join(PROTOCOLS)} and all")
+        raise ConfigError(f"unknown protocol {unknown!r}", cure=closest(unknown, [*PROTOCOLS, "all"]))
     if kind == "boxes":
         return PROTOCOLS if "all" in words else tuple(name for name in PROTOCOLS if name in words)
     of_boxes = next((word for word in words if word.startswith("voc")), None)

@@ -61,7 +61,7 @@ class CachedProposer(Proposer):
     folder: Path | None
 
     def __post_init__(self) -> None:
-        for fact in ("name", "summary", "version", "segments", "scored", "controllable"):
+        for fact in ("name", "summary", "source", "version", "segments", "scored", "controllable"):
             object.__setattr__(self, fact, getattr(self.proposer, fact))
 
     def propose(self, image: Tensor, count: int) -> ImageProposals:

@@ -51,6 +51,7 @@ class Proposer(ABC):
     Attributes:
         name: in the table of proposers.
         summary: what it does, in a few words for a table.
+        source: the paper.
         version: raised whenever the same settings give other boxes than before; caches of other versions are not used.
         scored: whether proposals have scores and are ranked by them.
         controllable: whether it gives as many as asked for; if not, it gives what it finds, cut off at the count.
@@ -59,6 +60,7 @@ class Proposer(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str] = ""
+    source: ClassVar[str] = ""
     version: ClassVar[int] = 1
     scored: ClassVar[bool] = False
     controllable: ClassVar[bool] = True

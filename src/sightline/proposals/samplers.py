@@ -78,6 +78,7 @@ class Uniform(Sampler):
 
     name: ClassVar[str] = "uniform"
     summary: ClassVar[str] = "centre, size and aspect ratio drawn uniformly"
+    source: ClassVar[str] = "Hosang et al. 2016, section 2.4"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,6 +124,7 @@ class Gaussian(Sampler):
 
     name: ClassVar[str] = "gaussian"
     summary: ClassVar[str] = "centre, size and aspect ratio drawn from a Gaussian"
+    source: ClassVar[str] = "Hosang et al. 2016, section 2.4"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -160,6 +162,7 @@ class SlidingWindow(Proposer):
 
     name: ClassVar[str] = "sliding_window"
     summary: ClassVar[str] = "windows of 36 sizes on regular grids"
+    source: ClassVar[str] = "Hosang et al. 2016, section 2.4"
 
     def __post_init__(self) -> None:
         if not self.sides or min(self.sides) <= 0:
@@ -193,6 +196,7 @@ class AnchorBoxes(Proposer):
 
     name: ClassVar[str] = "anchors"
     summary: ClassVar[str] = "anchor boxes of a few sizes and ratios on a regular grid"
+    source: ClassVar[str] = "Ren et al. 2015, section 3.1"
 
     def __post_init__(self) -> None:
         for name in ("sizes", "ratios"):

@@ -106,7 +106,8 @@ class SelectiveSearch(HierarchicalGrouping):
     """The fast mode: 8 strategies (table 5), about 2000 boxes of a photograph."""
 
     name: ClassVar[str] = "selective_search"
-    summary: ClassVar[str] = "groups segments by likeness, 8 strategies (Uijlings et al. 2013, fast)"
+    summary: ClassVar[str] = "groups segments by likeness, 8 strategies (fast)"
+    source: ClassVar[str] = "Uijlings et al. 2013"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class SelectiveSearchQuality(HierarchicalGrouping):
 
     name: ClassVar[str] = "selective_search_quality"
     summary: ClassVar[str] = "the same with 80 strategies (quality)"
+    source: ClassVar[str] = "Uijlings et al. 2013"
 
 
 def ranked(hierarchies: Sequence[NDArray[np.int32]], seed: int) -> NDArray[np.int32]:

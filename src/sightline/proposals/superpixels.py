@@ -30,6 +30,7 @@ class Superpixels(Proposer):
 
     name: ClassVar[str] = "superpixels"
     summary: ClassVar[str] = "segments of a graph segmentation, as they are"
+    source: ClassVar[str] = "Felzenszwalb, Huttenlocher 2004"
     segments: ClassVar[bool] = True
     controllable: ClassVar[bool] = False
 

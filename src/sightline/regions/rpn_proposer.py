@@ -33,6 +33,8 @@ class RPNProposer(Proposer):
     """
 
     name: ClassVar[str] = "rpn"
+    summary: ClassVar[str] = "the region proposal network of a trained model (--model)"
+    source: ClassVar[str] = "Ren et al. 2015"
     scored: ClassVar[bool] = True
 
     weights: str

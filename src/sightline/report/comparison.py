@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sightline.evaluation.bootstrap import Comparison
+from sightline.evaluation.bootstrap import LEAST_IMAGES, Comparison
 from sightline.evaluation.voc import PROTOCOLS
 from sightline.report.comparison_data import (
     QUALITY_AND_TIME,
@@ -18,6 +18,7 @@ from sightline.report.comparison_data import (
     delta,
     duration,
     milliseconds,
+    quartile_keys,
     ratios,
     shown_columns,
 )
@@ -134,24 +135,28 @@ def _tables(systems: Sequence[ComparedSystem]) -> str:
         _quality_and_time(systems, groups[0])
         + _sizes(systems, groups[1])
         + f'<p class="soft">{meanings}; <b>x</b>: times as fast as the slowest row; <b>Δ</b>: less the row it is '
-        "compared with. Times are those of this machine.</p>\n" + _variants(systems)
+        "compared with. Times are those of this machine; of a prediction the median of several, and where the pointer "
+        "rests on it the half in the middle.</p>\n" + _variants(systems)
     )
 
 
 def _quality_and_time(systems: Sequence[ComparedSystem], columns: Sequence[Column]) -> str:
-    heads = ["system", "compared with", "Δ AP"]
+    heads = ["system"]
     for column in columns:
         heads += [_head(column), *(["x"] if column.ratio else [])]
+        heads += ["Δ AP", "compared with"] if column.key == "AP" else []
     fast = {column.key: ratios(systems, column.key) for column in columns if column.ratio}
     rows: list[tuple[str, list[Cell]]] = []
     for place, system in enumerate(systems):
         base = base_of(systems, system)
-        cells: list[Cell] = [("", "") if base is None else (base.name, escape(base.name))]
-        cells.append(_signed(delta(systems, system, "AP")))
+        cells: list[Cell] = []
         for column in columns:
             cells.append(_mean(system, column))
             if column.ratio:
                 cells.append(_times(fast[column.key][place]))
+            if column.key == "AP":
+                cells.append(_signed(delta(systems, system, "AP")))
+                cells.append(("", "") if base is None else (base.name, escape(base.name)))
         rows.append((system.name, cells))
     return sortable_table(heads, rows)
 
@@ -166,7 +171,11 @@ def _head(column: Column) -> str:
 
 
 def _mean(system: ComparedSystem, column: Column) -> Cell:
-    return system.mean(column.key), _with_deviation(system, column.key, column.show)
+    mean, text = system.mean(column.key), _with_deviation(system, column.key, column.show)
+    first, third = (system.mean(key) for key in quartile_keys(column.key))
+    if first is None or third is None:
+        return mean, text
+    return mean, f'<span title="half of them {column.show(first)} to {column.show(third)}">{text}</span>'
 
 
 def _variants(systems: Sequence[ComparedSystem]) -> str:
@@ -215,14 +224,15 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
                 (found.name, found.name),
                 *(_signed(v) for v in (found.difference, found.low, found.high)),
             ]
-            verdict = found.verdict.replace("A is", f"{each.models[0]} is").replace("B is", f"{each.models[1]} is")
+            verdict = found.in_words(*each.models)
             rows.append((f"{each.models[0]} less {each.models[1]}", [*cells, (verdict, escape(verdict))]))
     first = comparisons[0]
     text = (
         f'<p class="soft">{first.method.capitalize()} of {first.level:.0%}: {first.resamples:,} times {first.images:,} '
         f"of the {first.images:,} images were drawn with replacement (seed {first.seed}), the same for all systems. It "
-        "holds the luck of the images and not that of training: several seeds tell that. Of twenty pairs that do not "
-        "differ one is expected to seem to.</p>\n"
+        f"holds the luck of the images and not that of training: several seeds tell that. Of fewer than {LEAST_IMAGES} "
+        "images with objects it would be too narrow, and no verdict is given. Of twenty pairs that do not differ one "
+        "is expected to seem to.</p>\n"
     )
     columns = ("pair", "metric", "difference", "from", "to", "verdict")
     return sortable_table(columns, rows) + text

@@ -123,6 +123,15 @@ class Column:
     ratio: bool = False
 
 
+TIMED = ("milliseconds", "proposal_milliseconds", "given_milliseconds")
+"""Numbers that are medians of several predictions of one image; their quartiles stand beside them."""
+
+
+def quartile_keys(key: str) -> tuple[str, str]:
+    """The keys of the first and the third quartile of a number of :data:`TIMED`."""
+    return f"{key}_first_quartile", f"{key}_third_quartile"
+
+
 def _share(value: float) -> str:
     return f"{value:.3f}"
 
@@ -169,13 +178,13 @@ QUALITY_AND_TIME = (
     ),
     Column(
         "proposal_seconds",
-        "its proposals",
+        "proposing, training",
         duration,
         "the time of one image's proposals times the training and validation images; they are made once and kept on "
         "the disk for all systems",
     ),
     Column("milliseconds", "an image", milliseconds, "one prediction of one image, proposals included", ratio=True),
-    Column("proposal_milliseconds", "proposals", milliseconds, "what the proposals of this image take of it"),
+    Column("proposal_milliseconds", "proposing", milliseconds, "what making the proposals of this image takes of it"),
     Column(
         "given_milliseconds",
         "with proposals given",

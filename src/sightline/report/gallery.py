@@ -2,7 +2,8 @@
 
 An image is scored by its F1 at overlap 0.5: twice the right detections over detections and objects together, with the
 detections at or above the score threshold that serves the whole data set best; ignored objects and the detections on
-them do not count. Among equal F1 the mean overlap of the right detections decides.
+them do not count. Among equal F1 the mean overlap of the right detections decides. The best are chosen among the images
+with objects, as far as there are such.
 """
 
 from collections.abc import Sequence
@@ -119,11 +120,12 @@ def score_images(evaluation: Evaluation, threshold: float) -> list[Scored]:
 
 
 def _chosen(scored: Sequence[Scored], count: int, seed: int) -> list[tuple[Kind, Scored]]:
-    # An image without objects and detections is right, but there is nothing to see on it: it comes last among equals.
     ranked = sorted(scored, key=lambda s: (-s.f1, -s.overlap, -s.objects, s.index))
-    best = ranked[:count]
-    worst = ranked[count:][::-1][:count]
-    rest = sorted(ranked[count : len(ranked) - len(worst)], key=lambda s: s.index)
+    # An image without objects and detections is right, but there is nothing to see on it.
+    best = sorted(ranked, key=lambda s: s.objects == 0)[:count]
+    others = [score for score in ranked if score not in best]
+    worst = others[::-1][:count]
+    rest = sorted(others[: len(others) - len(worst)], key=lambda s: s.index)
     drawn = np.random.default_rng(seed).permutation(len(rest))[:count]
     groups: tuple[tuple[Kind, list[Scored]], ...] = (
         ("best", best),

@@ -20,6 +20,7 @@ from sightline.evaluation.evaluate import Evaluation
 from sightline.files import write_atomically
 from sightline.model_file import Calibration
 from sightline.report import plots
+from sightline.report.combination import combination_facts
 from sightline.report.error_sections import STYLE, calibration_section, comparison_section, wrong_section
 from sightline.report.gallery import Picture
 from sightline.report.page import (
@@ -62,6 +63,7 @@ class ReportData:
         notes: sentences shown under the headline.
         calibration: where the model's temperature comes from, or None.
         comparison: with another model, or None.
+        combination: how a combined system looked, as ``metrics.json`` has it; None for one model as it is.
         versions: of the software.
     """
 
@@ -75,6 +77,7 @@ class ReportData:
     notes: tuple[str, ...] = ()
     calibration: Calibration | None = None
     comparison: Comparison | None = None
+    combination: Mapping[str, object] | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
 
 
@@ -103,6 +106,7 @@ def render(report: ReportData) -> str:
         ),
     }
     narrow = {
+        "Combination": fact_table(combination_facts(report.combination)),
         "Cost": _cost(report.cost),
         "Configuration": fact_table(flat_settings(report.config)),
         "Data": _data(report),
@@ -281,9 +285,16 @@ def _parts_of_time(cost: Cost) -> dict[str, str]:
     if cost.proposal_milliseconds is None or cost.given_milliseconds is None:
         return {}
     return {
-        "of this, proposals": f"{cost.proposal_milliseconds:.1f} ms",
-        "with proposals given": f"{cost.given_milliseconds:.1f} ms",
+        "of this, proposals": _half(cost.proposal_milliseconds, cost.proposal_quartiles),
+        "with proposals given": _half(cost.given_milliseconds, cost.given_quartiles),
     }
+
+
+def _half(median: float, quartiles: tuple[float, float] | None) -> str:
+    """A time with the middle half of the measurements."""
+    return f"{median:.1f} ms" + (
+        "" if quartiles is None else f"; half of them {quartiles[0]:.1f} to {quartiles[1]:.1f} ms"
+    )
 
 
 def _data(report: ReportData) -> str:

@@ -1,5 +1,6 @@
 """Proposals on pictures: the best one for each object, coloured by its IoU, beside the first ones of an image."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from sightline.structures import Sample
 
 LARGEST_SIDE = 440
 """Pixels of the longer side of each part of a picture of a report."""
+
+LEAST_SIDE, LONGEST_SIDE = 240, 1760
+"""Pixels of the shorter side that a small picture is enlarged to, and of the longer one that it does not exceed."""
 
 BANDS: tuple[tuple[float, str, Colour], ...] = (
     (0.7, "IoU of 0.7 or more", PALETTE[2]),
@@ -49,7 +53,7 @@ def proposal_picture(sample: Sample, proposals: ImageProposals, first: int = 30)
         proposals: of the image.
         first: how many of them are shown at the right.
     """
-    image = scaled(sample.image, LARGEST_SIDE)
+    image = legible(scaled(sample.image, LARGEST_SIDE))
     height, width = sample.target.size
     factor = torch.tensor([image.shape[2] / width, image.shape[1] / height] * 2)
     objects = sample.target.boxes[~sample.target.ignore]
@@ -63,6 +67,16 @@ def proposal_picture(sample: Sample, proposals: ImageProposals, first: int = 30)
     mean = f", mean IoU {sum(overlaps) / len(overlaps):.2f}" if overlaps else ""
     caption = f"image {sample.image_id}: {found} of {len(overlaps)} objects at IoU 0.5{mean}"
     return ProposalPicture(sample.image_id, jpeg, caption)
+
+
+def legible(image: Tensor) -> Tensor:
+    """A picture, (3, H, W) uint8, enlarged by a whole factor, so that boxes on a small or narrow one can be told apart.
+
+    The shorter side gets :data:`LEAST_SIDE` pixels, but the longer one not more than :data:`LONGEST_SIDE`.
+    """
+    short, long = sorted(image.shape[1:])
+    factor = min(math.ceil(LEAST_SIDE / short), LONGEST_SIDE // long)
+    return image if factor <= 1 else image.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
 
 
 def draw_first(image: Tensor, proposals: ImageProposals, first: int, factor: Tensor | None = None) -> Tensor:
