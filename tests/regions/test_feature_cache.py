@@ -82,7 +82,7 @@ def test_a_cache_of_other_settings_is_refused_by_name_and_left_alone(tmp_path, c
     before = bytes_of(filled(tmp_path / "f", 3).folder)
     with pytest.raises(ConfigError, match=told) as refused:
         FeatureCache.open(tmp_path / "f", SETTINGS | changed, WIDTHS)
-    assert "delete the folder f" in str(refused.value) and bytes_of(tmp_path / "f") == before
+    assert "delete the folder f, then go on with --resume" in str(refused.value) and bytes_of(tmp_path / "f") == before
 
 
 def test_other_widths_and_a_setting_that_is_gone_are_refused(tmp_path):

@@ -106,12 +106,11 @@ class KeypointRCNN(TwoStage[KeypointRCNNRaw]):
 
     def keypoint_loss(self, features: FeatureMaps, regions: SampledRegions, targets: Sequence[Target]) -> LossTerm:
         """Cross-entropy over the m x m places, over the labelled keypoints that lie in regions with an object."""
-        positive = regions.labels.nonzero()[:, 0]
-        boxes, image_index = regions.boxes[positive], regions.image_index[positive]
-        logits = self.keypoint_logits(features, boxes, image_index).flatten(2)
+        positive = regions.positive
+        logits = self.keypoint_logits(features, positive.boxes, positive.image_index).flatten(2)
         with torch.no_grad():
-            cells, valid = true_cells(targets, regions.match[positive], boxes, image_index)
-        if not len(positive):
+            cells, valid = true_cells(targets, positive.match, positive.boxes, positive.image_index)
+        if not len(valid):
             return LossTerm(logits.sum(), 0)
         total = F.cross_entropy(logits[valid], cells[valid], reduction="sum")
         return LossTerm(total, valid.sum())
@@ -128,7 +127,7 @@ class KeypointRCNN(TwoStage[KeypointRCNNRaw]):
         return self._placed(found, self.keypoint_logits(features, found.boxes, found.image_index), batch)
 
     def _placed(self, every: Found, keypoint_logits: Tensor, batch: ImageBatch) -> list[Detections]:
-        counts = torch.bincount(every.image_index, minlength=len(batch)).tolist()
+        counts = every.counts(batch)
         scores = _probabilities(keypoint_logits).amax(dim=(2, 3))[..., None]
         # In pixels of the batch, as the weights learned it: a map is told to a pixel's middle.
         places, _ = keypoints_of_maps(keypoint_logits, every.boxes)

@@ -99,13 +99,12 @@ class MaskRCNN(TwoStage[MaskRCNNRaw]):
 
     def mask_loss(self, features: FeatureMaps, regions: SampledRegions, targets: Sequence[Target]) -> LossTerm:
         """Binary cross-entropy of the true class's map alone, over the cells of regions that hold an object."""
-        positive = regions.labels.nonzero()[:, 0]
-        boxes, image_index = regions.boxes[positive], regions.image_index[positive]
-        logits = self.mask_logits(features, boxes, image_index, regions.labels[positive] - 1)
+        positive = regions.positive
+        logits = self.mask_logits(features, positive.boxes, positive.image_index, positive.labels - 1)
         with torch.no_grad():
-            wanted = true_masks(targets, regions.match[positive], boxes, image_index)
+            wanted = true_masks(targets, positive.match, positive.boxes, positive.image_index)
         total = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
-        return LossTerm(total / (CELLS * CELLS), len(positive))
+        return LossTerm(total / (CELLS * CELLS), len(wanted))
 
     def decode(self, raw: MaskRCNNRaw, batch: ImageBatch) -> list[Detections]:
         """Detections with their masks, in pixels of the images that went in."""
@@ -117,11 +116,11 @@ class MaskRCNN(TwoStage[MaskRCNNRaw]):
         return self._pasted(found, logits, batch)
 
     def _pasted(self, every: Found, mask_logits: Tensor, batch: ImageBatch) -> list[Detections]:
-        counts = torch.bincount(every.image_index, minlength=len(batch)).tolist()
-        parts = zip(every.per_image(batch), torch.split(mask_logits.sigmoid(), counts), strict=True)
+        shares = torch.split(mask_logits.sigmoid(), every.counts(batch))
+        parts = zip(every.per_image(batch), shares, strict=True)
         return [
-            replace(found, masks=paste_masks(shares, found.boxes, found.size, threshold=self.config.mask_threshold))
-            for found, shares in parts
+            replace(found, masks=paste_masks(own, found.boxes, found.size, threshold=self.config.mask_threshold))
+            for found, own in parts
         ]
 
     def steps(self, raw: MaskRCNNRaw, batch: ImageBatch) -> tuple[Step, ...]:

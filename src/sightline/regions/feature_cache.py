@@ -217,5 +217,5 @@ def _require_same(found: Mapping[str, object], wanted: Mapping[str, object], fol
                 f"{wanted.get(name)} here",
                 place=folder,
                 cause="they are left from other weights, data or settings",
-                cure=f"delete the folder {folder.name}, then run again: they are computed again",
+                cure=f"delete the folder {folder.name}, then go on with --resume: they are computed again",
             )

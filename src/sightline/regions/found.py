@@ -59,9 +59,14 @@ class Found:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def counts(self, batch: ImageBatch) -> list[int]:
+        """How many there are in each image."""
+        counts: list[int] = torch.bincount(self.image_index, minlength=len(batch)).tolist()
+        return counts
+
     def per_image(self, batch: ImageBatch) -> list[Detections]:
         """One result an image, in pixels of the images that went in."""
-        counts = torch.bincount(self.image_index, minlength=len(batch)).tolist()
+        counts = self.counts(batch)
         parts = zip(*(torch.split(part, counts) for part in (self.boxes, self.scores, self.labels)), strict=True)
         return [
             Detections(batch.to_original(boxes, index), scores, labels, batch.original_sizes[index])

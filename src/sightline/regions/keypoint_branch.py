@@ -4,13 +4,14 @@ Legend: R regions, C channels of the pooled maps, K keypoints, m = 56 cells a si
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sightline.geometry.keypoints import keypoint_cells
+from sightline.regions.convolutions import convolutions, started, through
+from sightline.regions.sampling import matched_objects
 from sightline.structures import Target
 
 POOLED = 14
@@ -31,21 +32,12 @@ class KeypointBranch(nn.Module):
 
     def __init__(self, channels: int, keypoints: int, width: int = 512, depth: int = 8) -> None:
         super().__init__()
-        inputs = [channels, *[width] * (depth - 1)]
-        self.convolutions = nn.ModuleList(nn.Conv2d(before, width, 3, padding=1) for before in inputs)
-        self.maps = nn.ConvTranspose2d(width, keypoints, 4, stride=2, padding=1)
-        for layer in (*self.convolutions, self.maps):
-            assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None
-            mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(layer, nn.Conv2d) else "fan_out"
-            nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+        self.convolutions = convolutions(channels, width, depth)
+        self.maps = started(nn.ConvTranspose2d(width, keypoints, 4, stride=2, padding=1))
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(R, C, 14, 14) to (R, K, m, m) float32 logits of each keypoint's place."""
-        hidden = pooled.contiguous(memory_format=torch.channels_last)
-        for convolution in self.convolutions:
-            hidden = F.relu(convolution(hidden), inplace=True)
-        coarse = self.maps(hidden).float()
+        coarse = self.maps(through(self.convolutions, pooled)).float()
         return F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
@@ -66,13 +58,10 @@ def true_cells(targets: Sequence[Target], match: Tensor, boxes: Tensor, image_in
         ValueError: a target without keypoints.
     """
     own_keypoints = []
-    for image, target in enumerate(targets):
-        own = (image_index == image).nonzero()[:, 0]
-        if not len(own):
-            continue
+    for target, _, objects in matched_objects(targets, match, image_index):
         if target.keypoints is None:
             raise ValueError("keypoints can be learned only from targets that have keypoints")
-        own_keypoints.append(target.keypoints[~target.ignore][match[own]])
+        own_keypoints.append(target.keypoints[objects])
     keypoints = torch.cat(own_keypoints) if own_keypoints else boxes.new_zeros(0, 0, 3)
     return keypoint_cells(keypoints, boxes, CELLS)
 

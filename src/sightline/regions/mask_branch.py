@@ -4,13 +4,14 @@ Legend: R regions, C channels of the pooled maps, K classes, m = 28 cells a side
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sightline.geometry.masks import crop_masks
+from sightline.regions.convolutions import convolutions, started, through
+from sightline.regions.sampling import matched_objects
 from sightline.structures import Target
 
 POOLED = 14
@@ -31,15 +32,9 @@ class MaskBranch(nn.Module):
 
     def __init__(self, channels: int, classes: int, width: int = 256, depth: int = 4) -> None:
         super().__init__()
-        inputs = [channels, *[width] * (depth - 1)]
-        self.convolutions = nn.ModuleList(nn.Conv2d(before, width, 3, padding=1) for before in inputs)
-        self.upsampling = nn.ConvTranspose2d(width, width, 2, stride=2)
+        self.convolutions = convolutions(channels, width, depth)
+        self.upsampling = started(nn.ConvTranspose2d(width, width, 2, stride=2))
         self.logits = nn.Conv2d(width, classes, 1)
-        for layer in (*self.convolutions, self.upsampling):
-            assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None
-            mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(layer, nn.Conv2d) else "fan_out"
-            nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
         # Every pixel begins at one half: scaled by the number of classes, few classes would begin with great losses.
         nn.init.normal_(self.logits.weight, std=0.001)
         assert self.logits.bias is not None
@@ -55,10 +50,7 @@ class MaskBranch(nn.Module):
         Returns:
             (R, m, m) float32 logits.
         """
-        hidden = pooled.contiguous(memory_format=torch.channels_last)
-        for convolution in self.convolutions:
-            hidden = F.relu(convolution(hidden), inplace=True)
-        fine = self._upsampled(hidden)  # (R, 14 * 14 * 4, width)
+        fine = self._upsampled(through(self.convolutions, pooled))  # (R, 14 * 14 * 4, width)
         weight, bias = self.logits.weight.flatten(1), self.logits.bias
         assert bias is not None
         logits = torch.bmm(fine, weight[labels][:, :, None])[..., 0] + bias[labels][:, None]
@@ -90,12 +82,8 @@ def true_masks(targets: Sequence[Target], match: Tensor, boxes: Tensor, image_in
         ValueError: a target without masks.
     """
     crops = [boxes.new_zeros(0, CELLS, CELLS)]
-    for image, target in enumerate(targets):
-        own = (image_index == image).nonzero()[:, 0]
-        if not len(own):
-            continue
+    for target, own, objects in matched_objects(targets, match, image_index):
         if target.masks is None:
             raise ValueError("masks can be learned only from targets that have masks")
-        object_of = (~target.ignore).nonzero()[:, 0][match[own]]
-        crops.append(crop_masks(target.masks, object_of, boxes[own], CELLS))
+        crops.append(crop_masks(target.masks, objects, boxes[own], CELLS))
     return torch.cat(crops)

@@ -3,7 +3,7 @@
 Label 0 is the background here; labels of targets have no background and are lower by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from sightline.assign.samplers import BalancedSampler
 from sightline.geometry.coding import BoxCoder
 from sightline.geometry.iou import pairwise_iou
 from sightline.proposals.proposals import Proposals, rank_in_group
+from sightline.structures import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,29 @@ class SampledRegions:
     labels: Tensor
     match: Tensor
     true_deltas: Tensor
+
+    @property
+    def positive(self) -> "SampledRegions":
+        """Those that hold an object."""
+        chosen = self.labels.nonzero()[:, 0]
+        columns = (self.boxes, self.image_index, self.labels, self.match, self.true_deltas)
+        return SampledRegions(*(column[chosen] for column in columns))
+
+
+def matched_objects(
+    targets: Sequence[Target], match: Tensor, image_index: Tensor
+) -> Iterator[tuple[Target, Tensor, Tensor]]:
+    """Each image that has regions with objects: its target, its regions, and the objects of these in the target.
+
+    Args:
+        targets: of the batch.
+        match: (S,) int64, the object of each region among those of its image that count.
+        image_index: (S,) int64.
+    """
+    for image, target in enumerate(targets):
+        own = (image_index == image).nonzero()[:, 0]
+        if len(own):
+            yield target, own, (~target.ignore).nonzero()[:, 0][match[own]]
 
 
 @dataclass(frozen=True)
