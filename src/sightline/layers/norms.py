@@ -7,6 +7,7 @@ if the norm stood behind them. ``fold_norms`` makes the result permanent for pre
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,17 +23,7 @@ class FrozenNormConv2d(nn.Conv2d):
     """
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-        super().__init__(
-            conv.in_channels,
-            conv.out_channels,
-            (conv.kernel_size[0], conv.kernel_size[1]),
-            stride=(conv.stride[0], conv.stride[1]),
-            padding=conv.padding if isinstance(conv.padding, str) else (conv.padding[0], conv.padding[1]),
-            dilation=(conv.dilation[0], conv.dilation[1]),
-            groups=conv.groups,
-            bias=False,
-            device="meta",
-        )
+        super().__init__(**_form(conv), bias=False, device="meta")
         if conv.bias is not None:
             raise ValueError("a convolution in front of a batch norm must have no bias")
         self.weight = conv.weight
@@ -82,17 +73,21 @@ def freeze_norms(module: nn.Module) -> None:
         raise ValueError("a batch norm that stands behind no convolution cannot be frozen into one")
 
 
+def _form(conv: nn.Conv2d) -> dict[str, Any]:
+    """What another convolution like it is made with, but for bias and device."""
+    return {
+        "in_channels": conv.in_channels,
+        "out_channels": conv.out_channels,
+        "kernel_size": conv.kernel_size,
+        "stride": conv.stride,
+        "padding": conv.padding,
+        "dilation": conv.dilation,
+        "groups": conv.groups,
+    }
+
+
 def _plain_conv(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    plain = nn.Conv2d(
-        conv.in_channels,
-        conv.out_channels,
-        (conv.kernel_size[0], conv.kernel_size[1]),
-        stride=(conv.stride[0], conv.stride[1]),
-        padding=conv.padding if isinstance(conv.padding, str) else (conv.padding[0], conv.padding[1]),
-        dilation=(conv.dilation[0], conv.dilation[1]),
-        groups=conv.groups,
-        device="meta",
-    )
+    plain = nn.Conv2d(**_form(conv), device="meta")
     plain.weight = nn.Parameter(weight.detach().contiguous(memory_format=torch.channels_last), requires_grad=False)
     plain.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
     return plain
