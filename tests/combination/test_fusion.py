@@ -186,6 +186,14 @@ def test_masks_and_keypoints_are_those_of_the_best(fusion):
         fusion([first, result((0, 0, 9, 10, 0.9, 0))])
 
 
+def test_masks_of_nothing_are_masks():
+    """A split in which all is left out by its score is still one of a system that finds masks."""
+    masks, keypoints = torch.ones(1, *SIZE, dtype=torch.bool), torch.ones(1, 2, 3)
+    found = result((0, 0, 10, 10, 0.6, 0), masks=masks, keypoints=keypoints)
+    fused = WeightedBoxFusion(skip=0.7)([found, found])
+    assert fused.masks.shape == (0, *SIZE) and fused.keypoints.shape == (0, 2, 3)
+
+
 @st.composite
 def results_of_members(draw):
     rows = st.lists(st.tuples(*[st.integers(0, 2)] * 4, st.integers(0, 2), st.integers(0, 1)), max_size=6)

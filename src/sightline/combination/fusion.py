@@ -285,22 +285,20 @@ def _as_detections(fused: Fused, union: Union, found: Sequence[Detections], most
     winners = fused.winners[order]
     device = found[0].boxes.device
     source = list(zip(union.members[winners].tolist(), union.places[winners].tolist(), strict=True))
-    masks = [_row(found[member].masks, place) for member, place in source]
-    keypoints = [_row(found[member].keypoints, place) for member, place in source]
     return Detections(
         torch.from_numpy(fused.boxes[order].astype(np.float32)).to(device),
         torch.from_numpy(scores[order]).to(device),
         torch.from_numpy(union.labels[winners]).to(device),
         found[0].size,
-        _stacked(masks, device),
-        _stacked(keypoints, device),
+        _rows_of([each.masks for each in found], source, device),
+        _rows_of([each.keypoints for each in found], source, device),
     )
 
 
-def _row(rows: Tensor | None, place: int) -> Tensor | None:
-    return None if rows is None else rows[place]
-
-
-def _stacked(rows: Sequence[Tensor | None], device: torch.device) -> Tensor | None:
-    there = [row.to(device) for row in rows if row is not None]
-    return torch.stack(there) if there else None
+def _rows_of(parts: Sequence[Tensor | None], source: Sequence[tuple[int, int]], device: torch.device) -> Tensor | None:
+    """The winners' rows of what members give, or do not give; none of the same kind where there are no winners."""
+    given = next((part for part in parts if part is not None), None)
+    if given is None:
+        return None
+    rows = [part[place].to(device) for member, place in source if (part := parts[member]) is not None]
+    return torch.stack(rows) if rows else given[:0].to(device)
