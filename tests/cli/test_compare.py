@@ -240,6 +240,8 @@ def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_
     assert "a: FasterRCNNConfig has no setting flap" in fails(2, *words, "a=trained:faster_rcnn,flap=true")
     two = ["b=faster_rcnn", "--variant"]
     assert "no setting proposals" in fails(2, *words, *two, "a=trained:faster_rcnn+b,proposals=3")
+    for wrong in ("flp=true", "multi_scale=480x600"):
+        assert "by multi_scale, flip, fusion, member_weights, as" in fails(2, *words, f"a=trained:faster_rcnn,{wrong}")
     assert "2 numbers" not in fails(2, *words, *two, "a=trained:faster_rcnn+b,member_weights=[1]")
     alone = ["compare", "--models", f"{trained},{trained}/best.safetensors", "--data", shapes]
     assert "two rows are called run" in fails(2, *alone)

@@ -13,7 +13,14 @@ from sightline.evaluation.proposal_recall import proposal_recall
 from sightline.evaluation.proposers import ProposerResult
 from sightline.evaluation.repeatability import Repeatability, Repeated
 from sightline.proposals.proposer import ImageProposals, Proposer
-from sightline.report.proposal_pictures import BANDS, draw_first, legible, proposal_picture, spread
+from sightline.report.proposal_pictures import (
+    BANDS,
+    beside,
+    draw_first,
+    legible,
+    proposal_picture,
+    spread,
+)
 from sightline.report.proposals import COLUMNS, ProposalsReport, render, table_row
 from sightline.structures import Classes, Sample, Target
 
@@ -122,3 +129,9 @@ def test_boxes_lie_on_the_enlarged_picture_where_they_lie_on_the_small_one():
     assert sheet.shape[1] > 240 and sheet.shape[2] > 2 * 320
     right = sheet[:, -240:, -320:].amax(dim=0)
     assert right[80:160, 80].min() > 60 and right[120, 120:200].max() < 60
+
+
+def test_titles_of_narrow_pictures_have_room():
+    narrow = torch.zeros(3, 500, 40, dtype=torch.uint8)
+    sheet = beside([narrow, narrow], ["selective_search: 8 of 14", "uniform: 8 of 1000"])
+    assert sheet.shape[2] > 2 * 240 and sheet[:, 300, 100:200].min() == 255 and sheet[:, 300, :40].max() == 0

@@ -38,8 +38,15 @@ from sightline.proposals.build import PROPOSERS, build_proposer
 from sightline.proposals.proposer import ImageProposals, Proposer
 from sightline.regions.rpn_proposer import RPNProposer, rpn_proposer
 from sightline.regions.two_stage import TwoStage
-from sightline.report.draw import save_image, side_by_side
-from sightline.report.proposal_pictures import ProposalPicture, draw_first, legible, proposal_picture, spread
+from sightline.report.draw import save_image
+from sightline.report.proposal_pictures import (
+    ProposalPicture,
+    beside,
+    draw_first,
+    legible,
+    proposal_picture,
+    spread,
+)
 from sightline.report.proposals import COLUMNS, NO, YES, ProposalsReport, render, table_row
 from sightline.structures import Detections
 from sightline.workflow import new_folder
@@ -254,7 +261,7 @@ def _draw_all(
                 drawn.append(draw_first(canvas, proposals, wanted.drawn, factor))
                 titles.append(f"{name}: {min(wanted.drawn, len(proposals))} of {len(proposals)}")
             picture = names.free(path)
-            save_image(drawn[0] if len(drawn) == 1 else side_by_side(drawn, titles), folder / picture)
+            save_image(drawn[0] if len(drawn) == 1 else beside(drawn, titles), folder / picture)
             height, width = image.shape[1:]
             records.append({"id": number, "file_name": str(path), "height": height, "width": width, "picture": picture})
     return records, found

@@ -71,6 +71,8 @@ def _naming(entrant: Entrant) -> Iterator[None]:
         yield
     except ConfigError as error:
         alone = f"to set one row alone, write --set {entrant.name}.KEY=VALUE"
+        if entrant.way != "train":
+            alone = f"how often it looks is said by {', '.join(LOOKS)}, as multi_scale=[480,600]; {alone}"
         cure = alone if error.cure is None else f"{error.cure}; {alone}"
         raise ConfigError(error.what, place=entrant.name, cause=error.cause, cure=cure) from error
 

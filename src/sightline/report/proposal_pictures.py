@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sightline.geometry.iou import pairwise_iou
@@ -63,7 +64,7 @@ def proposal_picture(sample: Sample, proposals: ImageProposals, first: int = 30)
     shown = min(first, len(proposals))
     kind = "best" if proposals.scores is not None else "first"
     titles = [f"best for each object: {found} of {len(overlaps)}", f"{kind} {shown} of {len(proposals)}"]
-    jpeg = encode(side_by_side([left, right], titles), "JPEG", _QUALITY)
+    jpeg = encode(beside([left, right], titles), "JPEG", _QUALITY)
     mean = f", mean IoU {sum(overlaps) / len(overlaps):.2f}" if overlaps else ""
     caption = f"image {sample.image_id}: {found} of {len(overlaps)} objects at IoU 0.5{mean}"
     return ProposalPicture(sample.image_id, jpeg, caption)
@@ -77,6 +78,12 @@ def legible(image: Tensor) -> Tensor:
     short, long = sorted(image.shape[1:])
     factor = min(math.ceil(LEAST_SIDE / short), LONGEST_SIDE // long)
     return image if factor <= 1 else image.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
+
+
+def beside(pictures: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
+    """Pictures in one row under their titles; narrow ones have white at their right, where the title goes on."""
+    least = max(LEAST_SIDE, max(picture.shape[1] for picture in pictures) // 4)  # titles grow with the height
+    return side_by_side([F.pad(each, (0, max(0, least - each.shape[2])), value=255) for each in pictures], titles)
 
 
 def draw_first(image: Tensor, proposals: ImageProposals, first: int, factor: Tensor | None = None) -> Tensor:
