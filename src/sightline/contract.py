@@ -209,6 +209,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         proposal_count: boxes that are asked of it for an image.
         proposer_model: file or run folder of a trained model whose region proposal network is to be the proposer; the
             catalogue loads it. Empty where it is not one.
+        proposer_sha256: of that model's file, so that another in its place is noticed; empty as long as it is unknown.
         class_layers: prefixes of the names of parameters that belong to the classes; they start anew when a trained
             system is tuned to other classes.
     """
@@ -220,6 +221,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
     proposer: Proposer | None = None
     proposal_count: int = 2000
     proposer_model: str = ""
+    proposer_sha256: str = ""
     class_layers: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -252,6 +254,13 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         """Where the parameters are."""
         return next(self.parameters()).device
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What ``to`` comes down to: a proposer that is a network follows to the device."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch says nothing of it
+        if self.proposer is not None:
+            self.proposer = self.proposer.on(self.device)
+        return self
+
     @final
     def ask(self, proposer: str, count: int) -> None:
         """Take proposals from a proposer from now on.
@@ -263,7 +272,7 @@ class NeuralSystem(nn.Module, System[Result], Generic[Raw, Result]):
         Raises:
             ConfigError: no proposer of that name.
         """
-        self.proposal_count = count
+        self.proposal_count, self.proposer_sha256 = count, ""
         if names_model(proposer):
             self.proposer, self.proposer_model = None, proposer
         else:

@@ -76,6 +76,8 @@ class ModelHeader:
         versions: of sightline and torch.
         sha256: checksum of all that is said here and of the tensors; empty in files from before there was one.
         calibration: where the model's temperature comes from; None before the end of training, and in older files.
+        proposer_sha256: of the file of the model whose region proposal network proposes; empty where none does, and in
+            older files.
     """
 
     format: int
@@ -90,6 +92,7 @@ class ModelHeader:
     versions: dict[str, str]
     sha256: str = ""
     calibration: Calibration | None = None
+    proposer_sha256: str = ""
 
     @property
     def temperature(self) -> float:
@@ -139,6 +142,7 @@ def write_model(
         provenance=provenance,
         versions={"sightline": __version__, "torch": str(torch.__version__)},
         calibration=calibration,
+        proposer_sha256=system.proposer_sha256,
     )
     # One key only: safetensors writes several in an order of its own, and the same model should be the same bytes.
     tensors = tensors_of(system)
@@ -193,7 +197,7 @@ def read_header(path: Path) -> ModelHeader:
     values = _said_by(path)
     try:
         fitted = values.get("calibration")
-        values = {**values, "calibration": None if fitted is None else Calibration(**fitted)}
+        values = {"proposer_sha256": "", **values, "calibration": None if fitted is None else Calibration(**fitted)}
         header = ModelHeader(**{field.name: values[field.name] for field in fields(ModelHeader)})
         classes = Classes(tuple(header.class_names), tuple(header.class_ids))
     except (ValueError, KeyError, TypeError) as error:

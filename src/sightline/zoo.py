@@ -17,7 +17,7 @@ from sightline.errors import ConfigError, ModelFileError
 if TYPE_CHECKING:
     from sightline.contract import System, Task
     from sightline.model_file import ModelHeader
-    from sightline.proposals.proposer import Proposer
+    from sightline.regions.rpn_proposer import RPNProposer
     from sightline.structures import Classes
 
 MODEL_FILE = "best.safetensors"
@@ -224,7 +224,8 @@ def load(path: str | Path) -> "System[Any]":
         path: a Sightline model file, or a run folder (its best model is taken).
 
     Raises:
-        ModelFileError: the file is missing, damaged, foreign, or of a system that this version does not know.
+        ModelFileError: the file is missing, damaged, foreign, or of a system that this version does not know; or the
+            model whose proposals it learned from is missing, or another one is in its place.
     """
     from sightline.model_file import load_weights, read_header
     from sightline.runtime import tune_allocator
@@ -247,10 +248,11 @@ def load(path: str | Path) -> "System[Any]":
     system.preparation = _preparation_of(place, header)
     system.temperature = header.temperature
     system.origin = _origin_of(place, header)
+    system.proposer_sha256 = header.proposer_sha256
     return _with_proposer(system)
 
 
-def load_proposer(path: str | Path) -> "Proposer":
+def load_proposer(path: str | Path) -> "RPNProposer":
     """The region proposal network of a trained model, as a proposer for other systems.
 
     Args:
@@ -267,7 +269,7 @@ def load_proposer(path: str | Path) -> "Proposer":
 
 
 def _with_proposer(system: Any) -> "System[Any]":
-    """A system with the proposer that is a model of its own, if it wants one."""
+    """A system with the proposer that is a model of its own, if it wants one, and the same that it learned from."""
     wanted = system.proposer_model
     if wanted and not Path(wanted).exists():
         raise ModelFileError(
@@ -277,7 +279,16 @@ def _with_proposer(system: Any) -> "System[Any]":
             cure="put that model back, or train with another proposer",
         )
     if wanted:
-        system.proposer = load_proposer(wanted)
+        proposer = load_proposer(wanted)
+        if system.proposer_sha256 not in ("", proposer.weights):
+            raise ModelFileError(
+                f"is not the model whose proposals this {system.name} learned from",
+                place=wanted,
+                cause="that one was trained anew or replaced: its file had the SHA-256 "
+                f"{system.proposer_sha256[:12]}..., this one has {proposer.weights[:12]}...",
+                cure="put that model back, or train again on the proposals of this one",
+            )
+        system.proposer, system.proposer_sha256 = proposer.on(system.device), proposer.weights
     return cast("System[Any]", system)
 
 
@@ -342,6 +353,8 @@ def _create_from_own(row: Entry, config: Any, classes: "Classes | None", place: 
     size = system.preparation
     system.preparation = replace(_preparation_of(place, header), short_side=size.short_side, long_side=size.long_side)
     system.origin = origin
+    if system.proposer_model and system.proposer_model == header.config.get("proposer"):
+        system.proposer_sha256 = header.proposer_sha256
     return cast("System[Any]", system)
 
 

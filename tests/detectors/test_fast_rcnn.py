@@ -1,5 +1,6 @@
 """Fast R-CNN by itself: what it learns from, what it does without proposals, and that the loss reaches the trunk."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from sightline.assign.padding import pad_targets
 from sightline.detectors.fast_rcnn import FastRCNN, FastRCNNConfig
 from sightline.errors import ConfigError, ModelFileError
+from sightline.files import sha256
 from sightline.geometry.iou import pairwise_iou
-from sightline.model_file import write_model
+from sightline.model_file import read_header, write_model
+from sightline.proposals.cache import CachedProposer, cached
 from sightline.proposals.proposals import Proposals
 from sightline.structures import Classes, ImageBatch, Target
 from sightline.zoo import create, load, load_proposer
@@ -124,6 +127,61 @@ def test_another_models_network_can_propose(tmp_path: Path) -> None:
     (tmp_path / "rpn.safetensors").unlink()
     with pytest.raises(ModelFileError, match=r"rpn\.safetensors: no such model file.*fast_rcnn looks at the proposals"):
         load(tmp_path / "fast.safetensors")
+
+
+def test_another_model_in_the_place_of_the_one_that_proposed_is_noticed(tmp_path: Path, monkeypatch) -> None:
+    settings = {"backbone": "resnet18", "channels": 16, "head_width": 16, "short_side": 64, "proposals": 20}
+    first, other = (create("faster_rcnn", classes=["thing"], settings=settings, seed=seed) for seed in (0, 1))
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    (here / "runs").mkdir(parents=True)
+    place = here / "runs" / "rpn.safetensors"
+    write_model(place, first, stage="test", metrics={}, provenance="random")
+    monkeypatch.chdir(here)
+    system = create("fast_rcnn", classes=["disc"], settings={**SMALL, "proposer": "runs/rpn.safetensors"})
+    write_model(here / "fast.safetensors", system, stage="test", metrics={}, provenance="random")
+    assert read_header(here / "fast.safetensors").proposer_sha256 == sha256(place) == system.proposer_sha256
+    write_model(place, other, stage="test", metrics={}, provenance="random")
+    told = (
+        r"runs/rpn\.safetensors: is not the model whose proposals this fast_rcnn learned from.* trained anew or"
+        r" replaced.*cure: put that model back"
+    )
+    with pytest.raises(ModelFileError, match=told):
+        load("fast.safetensors")
+    with pytest.raises(ModelFileError, match=told):
+        create("fast_rcnn", weights="fast.safetensors", settings={"refinements": 1})
+    # Who names another proposer gets it, and files from before there was a hash are read as they were.
+    assert create("fast_rcnn", weights="fast.safetensors", settings={"proposer": str(place)}).proposer is not None
+    system.proposer_sha256 = ""
+    write_model(here / "old.safetensors", system, stage="test", metrics={}, provenance="random")
+    assert load("old.safetensors").proposer_sha256 == sha256(place)
+    # Together they may move.
+    write_model(place, first, stage="test", metrics={}, provenance="random")
+    here.rename(elsewhere)
+    monkeypatch.chdir(elsewhere)
+    assert load("fast.safetensors").proposer == system.proposer
+    system.ask("uniform", 5)
+    assert system.proposer_sha256 == ""
+
+
+def test_a_network_that_proposes_follows_to_the_device_and_keeps_its_numbers(tmp_path: Path) -> None:
+    settings = {"backbone": "resnet18", "channels": 16, "head_width": 16, "short_side": 64, "proposals": 20}
+    place = tmp_path / "rpn.safetensors"
+    model = create("faster_rcnn", classes=["thing"], settings=settings)
+    write_model(place, model, stage="test", metrics={}, provenance="random")
+    system = create("fast_rcnn", classes=["disc"], settings={**SMALL, "proposer": str(place)})
+    before = system.proposer
+    half = deepcopy(system).to(torch.bfloat16)
+    assert half.class_logits.weight.dtype == torch.bfloat16
+    assert {p.dtype for p in half.proposer.system.parameters()} == {torch.float32}
+    assert system.to("cpu").proposer is before
+    for proposer in (before, cached(before)):
+        moved = deepcopy(system)
+        moved.proposer = proposer
+        moved.to("meta")  # the one other device that is everywhere
+        inner = moved.proposer.proposer if isinstance(moved.proposer, CachedProposer) else moved.proposer
+        assert {p.device.type for p in inner.system.parameters()} == {"meta"} and inner == before
+        assert inner.system.device == moved.device
+    assert {p.device.type for p in before.system.parameters()} == {"cpu"}
 
 
 def test_unknown_proposers_are_answered_with_the_known_ones() -> None:

@@ -64,6 +64,10 @@ class CachedProposer(Proposer):
         for fact in ("name", "summary", "source", "version", "segments", "scored", "controllable"):
             object.__setattr__(self, fact, getattr(self.proposer, fact))
 
+    def on(self, device: torch.device) -> "CachedProposer":
+        """The same, of the proposer on the device; what is kept does not depend on it."""
+        return replace(self, proposer=self.proposer.on(device))
+
     def propose(self, image: Tensor, count: int) -> ImageProposals:
         """What the proposer gives."""
         return self.made(image, count).proposals

@@ -6,7 +6,7 @@ that stand before a system, and any of them may stand before any (Hosang et al. 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -77,6 +77,11 @@ class Proposer(ABC):
         Raises:
             ValueError: another image, or a count below 1.
         """
+
+    def on(self, device: torch.device) -> Self:
+        """The same proposer, at work on a device; those that have no network to move are where they are."""
+        del device
+        return self
 
 
 def require_askable(image: Tensor, count: int) -> Size:

@@ -4,7 +4,8 @@ Four-stage training (Ren et al. 2015, section 3.2) and the comparison of propose
 the network alone.
 """
 
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +40,13 @@ class RPNProposer(Proposer):
 
     weights: str
     system: TwoStage[Any] = field(repr=False, compare=False)
+
+    def on(self, device: torch.device) -> "RPNProposer":
+        """The same network on a device; its numbers stay what they are, float32 ones too."""
+        if self.system.device == device:
+            return self
+        # Others may hold this one, and be elsewhere.
+        return replace(self, system=deepcopy(self.system).to(device))
 
     def propose(self, image: Tensor, count: int) -> ImageProposals:
         """The best boxes of an image that do not overlap better ones of their level by more than the model allows."""

@@ -320,9 +320,11 @@ def _description(
     system: NeuralSystem[Any, Any], stages: tuple[Stage, ...], data: TrainData, options: TrainOptions
 ) -> dict[str, object]:
     """What config.json says of the training, and what must be the same when a run goes on."""
+    proposer = {"proposer_sha256": system.proposer_sha256} if system.proposer_sha256 else {}
     return {
         "system": system.name,
         "config": asdict(system.config),
+        **proposer,
         "preparation": asdict(system.preparation),
         "classes": asdict(system.classes),
         "images": {"train": len(data.train), "val": len(data.val or ())},
