@@ -173,6 +173,18 @@ def test_it_stops_when_asked_and_goes_on_to_the_same_bytes(tmp_path):
     assert "features: those of 3 of 6 images are there already" in bench.lines
 
 
+def test_mining_stops_when_asked_and_begins_anew_to_the_same_svms(tmp_path):
+    whole, system, train = Transparent(hard_negatives=20), Transparent(hard_negatives=20), samples()
+    fit_svms(whole, train, Bench([]).at(tmp_path / "whole"))
+    cache_features(system, train, Bench([]).at(tmp_path / "cut"))
+    for turn in range(6):  # before each of the images
+        with pytest.raises(FitStopped):
+            fit_svms(system, train, Bench([], stop_after=turn).at(tmp_path / "cut"))
+        assert not system.svms_fitted and not system.svms.weight.any()
+    fit_svms(system, train, Bench([]).at(tmp_path / "cut"))
+    assert system.svms.weight.any() and torch.equal(system.svms.weight, whole.svms.weight)
+
+
 def test_features_of_other_weights_are_refused_by_name_and_deleted_ones_come_back(tmp_path):
     system, train, bench = Transparent(), samples(), Bench([])
     cache_features(system, train, bench.at(tmp_path))

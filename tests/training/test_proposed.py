@@ -1,5 +1,6 @@
 """Training on samples with proposals beside them: what looks at the kind of the samples still knows it."""
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,36 @@ def test_a_run_sees_proposals_and_judges_the_samples_that_it_was_given(
     assert len(system.proposer.asked) == 11
     if not fits:
         assert val.decoded == 9  # for their size, proposals and losses
+
+
+def test_a_request_to_end_is_heard_while_regions_are_proposed_and_what_was_made_is_kept(tmp_path: Path) -> None:
+    """By a real signal; the second run asks for what is missing alone."""
+
+    class Interrupting(Whole):
+        def propose(self, image: torch.Tensor, count: int) -> ImageProposals:
+            if len(self.asked) == 4:
+                signal.raise_signal(signal.SIGTERM)
+            return super().propose(image, count)
+
+    images, asked, lines = Decoded(make_samples(40)), [], []
+
+    class Told(SilentProgress):
+        def log(self, text: str) -> None:
+            lines.append(text)
+
+    for proposer in (Interrupting(), Whole()):
+        system = proposing()
+        system.proposer = proposer
+        options = TrainOptions(workers=0, device="cpu", precision="32", epochs=1)
+        with RunFolder.create(tmp_path / "run", resume=False) as run:
+            data = TrainData(images, Decoded(make_samples(3, seed=9)))
+            result = train(system, system.recipe(), data, options, run, evaluate=None, progress=Told())
+        asked.append(len(proposer.asked))
+        assert result.finished == (type(proposer) is Whole)
+        if not result.finished:
+            assert "stopped while regions were proposed: those that were made are kept" in lines[-1]
+            assert "nothing was trained yet; start again" in lines[-1] and not result.best.exists()
+    assert 4 <= asked[0] < 20 and sum(asked) == 43
 
 
 def test_a_set_with_proposals_says_what_it_says_without() -> None:

@@ -120,7 +120,8 @@ def propose_for(
             images are decoded when they are asked for.
         proposer: its proposals are read from the disk where they are kept, and kept where not.
         count: proposals asked for an image.
-        tell: called with images done and images in all.
+        tell: called with images done and images in all; what it raises ends the work, and what was made stays on the
+            disk.
         processes: this one among those that need the same proposals.
 
     Raises:

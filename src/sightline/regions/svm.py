@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.recipes import FitStopped
+
 Rows = NDArray[np.int64]
 NEVER = -30.0
 """The margin of a class that nothing could be learned about: its score is 1e-13."""
@@ -170,15 +172,23 @@ def fit_svm(
 
 
 def mine(
-    examples: Examples, settings: SVMSettings, seed: int, tell: Callable[[int, int], None] | None = None
+    examples: Examples,
+    settings: SVMSettings,
+    seed: int,
+    tell: Callable[[int, int], None] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> LinearSVMs:
-    """All SVMs, by passes through the images.
+    """All SVMs, by passes through the images. What was mined is not kept when it stops: it begins anew the next time.
 
     Args:
         examples: features and what is true of them.
         settings: of mining and solver.
         seed: of the solver; the same seed gives the same hyperplanes.
         tell: called with images seen and images in all.
+        stopping: whether the person asked for an end; asked before each image and each fit.
+
+    Raises:
+        FitStopped: the person did.
     """
     classes, images = len(examples.positives), len(examples.starts) - 1
     width = examples.features.shape[1]
@@ -189,10 +199,12 @@ def mine(
     for turn in range(settings.passes):
         found = 0
         for image in range(images):
+            _require_time(stopping)
             found += mining.look(image)
             for label in mining.learnable():
                 last = image + 1 == images and mining.fresh[label]
                 if last or mining.fresh[label] >= settings.new_negatives:
+                    _require_time(stopping)
                     mining.fit(label)
             if tell is not None:
                 tell(turn * images + image + 1, settings.passes * images)
@@ -203,6 +215,11 @@ def mine(
         if not weight[label].any():
             bias[label] = NEVER
     return LinearSVMs(weight, bias, hard, mining.fits, mining.unfinished)
+
+
+def _require_time(stopping: Callable[[], bool]) -> None:
+    if stopping():
+        raise FitStopped
 
 
 def _scale(features: NDArray[Any], norm: float) -> float:

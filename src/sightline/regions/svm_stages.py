@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -142,7 +143,8 @@ def fit_svms(system: "SVMDetector", samples: Sequence[Sample], bench: Workbench)
             bench.warn(f"class {name!r} has one example: its SVM knows nothing of what such objects share")
     examples = Examples(cache.rows("hidden"), starts, [np.array(rows, np.int64) for rows in positives], negatives)
     settings = SVMSettings(cost=config.svm_cost, new_negatives=config.hard_negatives, passes=config.mining_passes)
-    found = mine(examples, settings, bench.seed, lambda done, of: bench.tell("mining hard negatives", done, of))
+    tell = partial(bench.tell, "mining hard negatives")
+    found = mine(examples, settings, bench.seed, tell, bench.stopping)
     if found.unfinished:
         bench.warn(f"{found.unfinished} of {found.fits} fits of SVMs ended at {settings.iterations} iterations")
     with torch.no_grad():

@@ -19,7 +19,7 @@ from sightline.model_file import require_fit
 from sightline.processes import Processes
 from sightline.proposals.cache import propose_for
 from sightline.proposals.kept import ProposedSamples, read_proposals
-from sightline.recipes import FitStage, GradientStage, Recipe, Stage
+from sightline.recipes import FitStage, FitStopped, GradientStage, Recipe, Stage
 from sightline.runtime import reset_peak_memory
 from sightline.structures import Sample
 from sightline.training.batch_norm import describe_batch_norm
@@ -138,10 +138,16 @@ def train(
         ):
             reset_peak_memory(fabric.device)
             among = Processes(fabric.global_rank, fabric.world_size)
-            loading, held = _load(data.train, "training", system, options, timer, shown.working, among)
+            load = partial(
+                _load, system=system, options=options, timer=timer, tell=shown.working, among=among, stop=stop
+            )
             val, val_held = (None, "none: the last weights count as the best")
-            if data.val:
-                val, val_held = _load(data.val, "validation", system, options, timer, shown.working, among)
+            try:
+                loading, held = load(data.train, "training")
+                if data.val:
+                    val, val_held = load(data.val, "validation")
+            except FitStopped:
+                return _stopped_while_proposing(run, checkpoint.state, timer, shown)
             state = checkpoint.state
             state = replace(state, proposal_seconds=state.proposal_seconds + timer.aside)
             checkpoint = replace(checkpoint, state=state)
@@ -153,6 +159,13 @@ def train(
                 run.record("training", described | _extensions(checkpoint.state), free=FREE_ON_RESUME)
             result = _run_stages(job, stages, checkpoint)
             return replace(result, warnings=tuple(dict.fromkeys((*warnings, *result.warnings))))
+
+
+def _stopped_while_proposing(run: RunFolder, state: TrainState, timer: Timer, shown: Progress) -> TrainResult:
+    again = "go on with the same command and --resume" if run.resumed else "nothing was trained yet; start again"
+    for log in (shown.log, run.log):
+        log(f"stopped while regions were proposed: those that were made are kept; {again}")
+    return TrainResult(False, state.step, timer.seconds(), run.best, state.best_metrics, state.rows)
 
 
 def _introduce(job: Job, before: Sequence[Stage], after: Sequence[Stage], held: tuple[str, str]) -> tuple[str, ...]:
@@ -259,12 +272,23 @@ def _load(
     timer: Timer,
     tell: Callable[[str, int, int], None],
     among: Processes,
+    stop: StopRequest,
 ) -> tuple[Loading, str]:
-    """How a split is loaded, and one line on it for the log."""
+    """How a split is loaded, and one line on it for the log.
+
+    Raises:
+        FitStopped: the person asked for an end while regions were proposed.
+    """
     workers = sensible_workers(options.devices) if options.workers is None else options.workers
     held, told = hold_in_memory(samples, partial(tell, f"decoding the {split} split"))
     if system.proposer is not None:
-        tell_proposed = partial(tell, f"proposing regions in the {split} split")
+
+        def tell_proposed(done: int, of: int) -> None:
+            tell(f"proposing regions in the {split} split", done, of)
+            # Of several processes none may go alone: they stop at the first step.
+            if stop.wanted and among.count == 1:
+                raise FitStopped
+
         # Proposals are kept on the disk, so that the next run has them for nothing: no budget pays for them.
         with timer.stopped():
             held = propose_for(held, system.proposer, system.proposal_count, tell_proposed, among)
