@@ -83,6 +83,7 @@ class GradientStage:
         ema: decay of the exponential moving average that is evaluated and kept, or None.
         proposals: file in the run folder that an earlier fit wrote regions of the training images to
             (``proposals.kept``); empty for those of the system's proposer, if it has one.
+        val_proposals: the same for the validation images, where there are any.
         judged: whether the system can answer during this stage; if not, it is not measured, and none of its weights
             count as the best.
     """
@@ -100,6 +101,7 @@ class GradientStage:
     clip_value: float | None = None
     ema: float | None = None
     proposals: str = ""
+    val_proposals: str = ""
     judged: bool = True
 
 
@@ -119,6 +121,7 @@ class Workbench:
         warn: takes what the person must know to read the result right; it is logged as a warning, and stands in the
             report of the run and in its metrics.json.
         stopping: whether the person asked for an end; a fit that can go on where it was raises ``FitStopped`` then.
+        validation: samples that later stages are measured by, for what those need of them; nothing is fitted to them.
     """
 
     seed: int
@@ -127,6 +130,7 @@ class Workbench:
     log: Callable[[str], None]
     warn: Callable[[str], None]
     stopping: Callable[[], bool]
+    validation: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)

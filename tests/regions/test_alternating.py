@@ -17,7 +17,7 @@ from sightline.errors import SightlineError
 from sightline.model_file import read_header
 from sightline.proposals.kept import read_proposals
 from sightline.recipes import GradientStage, Recipe
-from sightline.regions.alternating import PROPOSALS
+from sightline.regions.alternating import PROPOSALS, VAL_PROPOSALS
 from sightline.structures import Classes, Sample
 from sightline.training.history import read_history
 from sightline.training.job import TrainData
@@ -121,6 +121,34 @@ def test_the_trunk_begins_anew_and_the_second_stage_learns_from_kept_proposals(t
     assert len(kept) == 4 and all(len(boxes) > 0 for boxes in kept)
     assert len(given[0]) == 2 and {len(boxes) for boxes in given[0]} <= {len(boxes) for boxes in kept}
     assert all(torch.isin(boxes, torch.cat(kept)).all() for boxes in given[0])
+
+
+def test_the_second_stage_is_measured_by_what_the_first_network_proposed(tmp_path: Path) -> None:
+    """On the trunk that begins anew the network's own proposals would be nobody's."""
+    model, given = system(), []
+    seen, loss = Weights(model), model.detector_loss
+
+    def noted(batch: Any, targets: Any) -> Any:
+        if not model.training:
+            given.extend(batch.proposals)
+        return loss(batch, targets)
+
+    model.detector_loss = noted  # type: ignore[method-assign]
+    run(tmp_path / "run", model, seen)
+    first = system().eval()
+    first.load_state_dict(seen.at["1 proposals"])
+    with torch.inference_mode():
+        batch = first.prepare([sample.image for sample in scenes(2)])
+        _, expected = first.propose(first.features(batch), batch, training=True)
+    expected_boxes = torch.split(expected.boxes, expected.counts().tolist())
+    kept = read_proposals(tmp_path / "run" / VAL_PROPOSALS)
+    assert len(given) == len(kept) == 2
+    for seen_boxes, kept_boxes, boxes in zip(given, kept, expected_boxes, strict=True):
+        assert len(boxes) > 5 and torch.allclose(kept_boxes, boxes, atol=1e-3)
+        assert torch.allclose(seen_boxes, boxes, atol=1e-3)
+    rows = read_history(tmp_path / "run" / "history.csv")
+    told = [row.get("val/classification") for row in rows]
+    assert [value is not None and value != "" for value in told] == [False, True, False, True]
 
 
 @pytest.fixture(scope="module")

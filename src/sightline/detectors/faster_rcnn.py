@@ -15,7 +15,7 @@ import torch
 from sightline.assign.padding import pad_targets
 from sightline.proposals.proposals import Proposals
 from sightline.recipes import FitStage, GradientStage, ParameterGroup, Recipe
-from sightline.regions.alternating import PROPOSALS, propose_and_begin_anew, set_trunk_aside
+from sightline.regions.alternating import PROPOSALS, VAL_PROPOSALS, propose_and_begin_anew, set_trunk_aside
 from sightline.regions.two_stage import TwoStage, TwoStageConfig, TwoStageRaw
 from sightline.structures import Classes, FeatureMaps, ImageBatch, LossTerm, Target
 
@@ -91,7 +91,13 @@ class FasterRCNN(TwoStage[TwoStageRaw]):
             FitStage("set the trunk aside", set_trunk_aside, judged=False),
             share(name="1 proposals", loss="rpn_loss", groups=(detector,)),
             FitStage("propose, begin anew", propose_and_begin_anew, judged=False),
-            share(name="2 detector", loss="detector_loss", groups=(proposals,), proposals=PROPOSALS),
+            share(
+                name="2 detector",
+                loss="detector_loss",
+                groups=(proposals,),
+                proposals=PROPOSALS,
+                val_proposals=VAL_PROPOSALS,
+            ),
             share(name="3 proposals on shared maps", loss="shared_rpn_loss", groups=(trunk, detector)),
             share(
                 name="4 detector on shared maps", loss="shared_detector_loss", groups=(trunk, proposals), judged=True

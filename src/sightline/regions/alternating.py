@@ -21,7 +21,7 @@ from sightline.recipes import FitStopped, Workbench
 from sightline.regions.two_stage import TwoStage
 from sightline.structures import Sample
 
-PROPOSALS = "alternating/proposals.safetensors"
+PROPOSALS, VAL_PROPOSALS = "alternating/proposals.safetensors", "alternating/val_proposals.safetensors"
 _TRUNK = "alternating/trunk.safetensors"
 _SHARED = ("backbone.", "neck.")
 _AT_ONCE = 4
@@ -39,19 +39,32 @@ def set_trunk_aside(system: TwoStage[Any], samples: Sequence[Sample], bench: Wor
 
 
 def propose_and_begin_anew(system: TwoStage[Any], samples: Sequence[Sample], bench: Workbench) -> Mapping[str, float]:
-    """Keep the network's proposals for the training images, and give the trunk back what it started from."""
-    found: list[Tensor] = []
+    """Keep the network's proposals for the images of both splits, and give the trunk back what it started from.
+
+    The second stage learns from the ones and is measured by the others: on the trunk that begins anew the network's own
+    would be nobody's.
+    """
     was_training = system.training
     system.eval()
+    found = _keep(system, samples, bench, "training", PROPOSALS)
+    if bench.validation:
+        _keep(system, bench.validation, bench, "validation", VAL_PROPOSALS)
+    system.train(was_training)
+    system.load_state_dict(_trunk(bench.folder / _TRUNK), strict=False)
+    return {"proposals": found / len(samples)}
+
+
+def _keep(system: TwoStage[Any], samples: Sequence[Sample], bench: Workbench, split: str, name: str) -> int:
+    """Write the proposals of a split; gives how many there are."""
+    found: list[Tensor] = []
     for first in range(0, len(samples), _AT_ONCE):
         if bench.stopping():
             raise FitStopped
-        found += _proposals(system, [sample.image for sample in samples[first : first + _AT_ONCE]])
-        bench.tell("proposing regions in the training split", len(found), len(samples))
-    system.train(was_training)
-    write_proposals(bench.folder / PROPOSALS, found)
-    system.load_state_dict(_trunk(bench.folder / _TRUNK), strict=False)
-    return {"proposals": sum(len(boxes) for boxes in found) / len(found)}
+        some = [samples[index].image for index in range(first, min(first + _AT_ONCE, len(samples)))]
+        found += _proposals(system, some)
+        bench.tell(f"proposing regions in the {split} split", len(found), len(samples))
+    write_proposals(bench.folder / name, found)
+    return sum(map(len, found))
 
 
 @torch.inference_mode()

@@ -67,7 +67,8 @@ def solve(job: Job, stage: FitStage) -> Solved | None:
             job.log(f"warning: {text}")
 
         tell = _keeping_others_waiting(job)
-        bench = Workbench(job.options.seed, job.run.path, tell, job.log, warn, stopping=lambda: job.stop.wanted)
+        val, stop = () if job.val is None else job.val.samples, job.stop
+        bench = Workbench(job.options.seed, job.run.path, tell, job.log, warn, lambda: stop.wanted, val)
         cure = f"start again with {stage.smaller or smaller_images(job.system.preparation)}"
         with suppress(FitStopped), answering_for_memory(f"the fit of stage {stage.name}", None, cure):
             facts = dict(stage.fit(job.system, job.train.samples, bench))

@@ -52,6 +52,7 @@ from sightline.training.validation import Evaluate
 
 _NO_SETTING = ("resume", "from_previous", "extend")
 """Options that say what to do with a run, not what it is."""
+_NO_VALIDATION = "none: the last weights count as the best"
 
 
 @dataclass(frozen=True)
@@ -141,15 +142,12 @@ def train(
             load = partial(
                 _load, system=system, options=options, timer=timer, tell=shown.working, among=among, stop=stop
             )
-            val, val_held = (None, "none: the last weights count as the best")
             try:
                 loading, held = load(data.train, "training")
-                if data.val:
-                    val, val_held = load(data.val, "validation")
+                val, val_held = load(data.val, "validation") if data.val else (None, _NO_VALIDATION)
             except FitStopped:
                 return _stopped_while_proposing(run, checkpoint.state, timer, shown)
-            state = checkpoint.state
-            state = replace(state, proposal_seconds=state.proposal_seconds + timer.aside)
+            state = replace(checkpoint.state, proposal_seconds=checkpoint.state.proposal_seconds + timer.aside)
             checkpoint = replace(checkpoint, state=state)
             job = Job(system, data, loading, val, options, fabric, run, evaluate, shown, timer, stop)
             job.log(f"{system.name} on {devices}; seed {options.seed}; {loading.workers} loading processes")
@@ -252,8 +250,14 @@ def _with_proposals(job: Job, stage: GradientStage) -> Job:
     """The job with the regions that an earlier fit kept for a stage, where it did."""
     if not stage.proposals:
         return job
-    samples = ProposedSamples(job.train.samples, read_proposals(job.run.path / stage.proposals))
-    return replace(job, train=replace(job.train, samples=samples))
+    job = replace(job, train=_proposed(job.train, job.run.path / stage.proposals))
+    if job.val is None or not stage.val_proposals:
+        return job
+    return replace(job, val=_proposed(job.val, job.run.path / stage.val_proposals))
+
+
+def _proposed(loading: Loading, path: Path) -> Loading:
+    return replace(loading, samples=ProposedSamples(loading.samples, read_proposals(path)))
 
 
 def _read(run: RunFolder, system: NeuralSystem[Any, Any]) -> Checkpoint:
