@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from conftest_cli import QUICK, snapshot
 
-from sightline.comparing.compare import compare_systems
+from sightline.cli.compare import way_on
+from sightline.comparing.compare import Compared, compare_systems
 from sightline.comparing.entrants import entrants_of
 from sightline.comparing.plan import Plan, plan_of
 from sightline.comparing.results import evaluation_of
 from sightline.errors import ConfigError, SightlineError
 from sightline.evaluation.evaluation import Evaluation
 from sightline.evaluation.truth import TruthOfSplit
-from sightline.report.comparison_data import TIMED, quartile_keys
+from sightline.report.comparison_data import TIMED, ComparedSystem, quartile_keys
 from sightline.training.options import TrainOptions
 from sightline.training.progress import SilentProgress, StepView
 from sightline.workflow import Splits
@@ -223,6 +224,17 @@ def test_runs_of_one_folder_are_refused(shapes: Path, trained: Path, tmp_path: P
     assert plan(shapes, given=old, seeds=1).runs()[1].folder == "faster_rcnn-seed1"
     with pytest.raises(ConfigError, match="two systems at least, and there is none"):
         Plan((), str(shapes), TrainOptions())
+
+
+def test_a_person_is_told_how_to_go_on() -> None:
+    """With the folder, which without --out nobody has named."""
+    place = Path("runs/compare-shapes-1")
+    failed = ComparedSystem("a", "rcnn", "train", state="failed", message="the disk is full; cure: start again")
+    told = way_on(Compared(place, (failed,), (), {}, stopped=False))
+    assert told.startswith(f"the same command with --out {place} --resume tries again what failed")
+    waiting = ComparedSystem("a", "rcnn", "train", state="waiting")
+    told = way_on(Compared(place, (waiting,), (), {}, stopped=True))
+    assert told == f"interrupted; the same command with --out {place} --resume goes on"
 
 
 def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_path) -> None:

@@ -96,6 +96,17 @@ def test_anchors_of_a_grid_by_hand() -> None:
     assert boxes.numpy() == pytest.approx(np.array([[max(a, 0), b, min(c, 90), d] for a, b, c, d in wanted]))
 
 
+def test_anchors_have_their_ratio_in_pixels_where_the_grid_has_another_aspect() -> None:
+    """One step in a wide image, and two in one of four to one: a ratio of 1 is a square of a share of the height."""
+    proposer = AnchorBoxes(sizes=(0.5,), ratios=(1.0, 2.0))
+    once = proposer.propose(noise(40, 160), 2).boxes
+    (wide, high), (x, y) = (20 * 2**0.5 / 2, 20 / 2**0.5 / 2), (80, 20)
+    assert once[0].tolist() == [70, 10, 90, 30]
+    assert once[1].tolist() == pytest.approx([x - wide, y - high, x + wide, y + high], abs=1e-4)
+    twice = proposer.propose(noise(40, 160), 4).boxes
+    assert twice[[0, 2]].tolist() == [[30, 10, 50, 30], [110, 10, 130, 30]]
+
+
 def test_anchors_are_as_many_as_the_grid_holds() -> None:
     boxes = AnchorBoxes().propose(noise(375, 500), 2000).boxes
     assert 1900 <= len(boxes) <= 2000

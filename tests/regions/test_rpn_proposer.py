@@ -51,6 +51,12 @@ def test_it_gives_what_is_asked_for_inside_the_image(count, size):
         assert len(found) > 20, "neither the number of proposals nor that before suppression is a limit"
 
 
+def test_it_does_not_promise_any_count_and_suppression_leaves_fewer():
+    proposer = rpn_proposer(system(), "here")
+    assert proposer.scored and not proposer.controllable
+    assert len(proposer.propose(image(90, 130), 100_000)) < 10_000
+
+
 def test_a_single_map_proposes_too():
     found = rpn_proposer(system(neck="none", channels=256, anchor_sizes=(16.0, 32.0, 64.0)), "here").propose(
         image(70, 90), 30

@@ -177,12 +177,23 @@ def test_mining_stops_when_asked_and_begins_anew_to_the_same_svms(tmp_path):
     whole, system, train = Transparent(hard_negatives=20), Transparent(hard_negatives=20), samples()
     fit_svms(whole, train, Bench([]).at(tmp_path / "whole"))
     cache_features(system, train, Bench([]).at(tmp_path / "cut"))
-    for turn in range(6):  # before each of the images
+    for turn in range(12):  # before each of the images is read for its regions, and before each is mined
         with pytest.raises(FitStopped):
             fit_svms(system, train, Bench([], stop_after=turn).at(tmp_path / "cut"))
         assert not system.svms_fitted and not system.svms.weight.any()
     fit_svms(system, train, Bench([]).at(tmp_path / "cut"))
     assert system.svms.weight.any() and torch.equal(system.svms.weight, whole.svms.weight)
+
+
+def test_regression_stops_when_asked_and_leaves_nothing_half_done(tmp_path):
+    system, train = Transparent(classes=3), samples()
+    cache_features(system, train, Bench([]).at(tmp_path))
+    for turn in range(9):  # before each of the images, and before each of the classes
+        with pytest.raises(FitStopped):
+            fit_regressors(system, train, Bench([], stop_after=turn).at(tmp_path))
+        assert not system.box_shifts.weight.any() and not system.box_shifts.bias.any()
+    fit_regressors(system, train, Bench([], stop_after=9).at(tmp_path))
+    assert system.box_shifts.weight[:4].any() and not system.box_shifts.weight[4:].any()
 
 
 def test_features_of_other_weights_are_refused_by_name_and_deleted_ones_come_back(tmp_path):

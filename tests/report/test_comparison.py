@@ -102,6 +102,9 @@ def test_page_tells_of_every_row_and_escapes_names() -> None:
     page = render_comparison(ComparisonReport("t<t", "here", [good, bad], (), (), pictures, {"data": "d"}))
     assert "go&lt;od" in page and "go<od" not in page and "failed: no &lt;room&gt;" in page
     assert "Warning, go&lt;od: few &lt;b&gt;." in page
+    assert "tries again what failed" in page and "<code>--resume</code>" in page
+    whole = render_comparison(ComparisonReport("t", "here", [good], (), (), (), {}))
+    assert "<code>--resume</code>" not in whole
     heads = re.findall(r"<th[^>]*>(?:<span[^>]*>)?([^<]+)", page)
     assert heads[:4] == ["system", "AP", "Δ AP", "compared with"] and "proposing" in heads and "proposals" not in heads
     assert "2.5 GB" in page and "with proposals given" in page and page.count("data:image/jpeg") == 6

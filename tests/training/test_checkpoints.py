@@ -88,7 +88,7 @@ def test_too_little_room_is_told_before_anything_is_written(tmp_path: Path, monk
     write_checkpoint(tmp_path / "last", numbered(2))
     large = Checkpoint(TrainState(), {"model": {"w": torch.zeros(2_000_000)}})
     (tmp_path / "new").mkdir()
-    with pytest.raises(SightlineError, match=r"needs 8\.1 MB.*same command again: nothing had been saved yet"):
+    with pytest.raises(SightlineError, match=r"needs 8\.1 MB.*make room, then start again: nothing had been saved yet"):
         write_checkpoint(tmp_path / "new" / "last", large)
     (tmp_path / "new").rmdir()
     with pytest.raises(SightlineError, match=r"needs 8\.1 MB of room beside the ones before, 0\.1 are free.*make room"):

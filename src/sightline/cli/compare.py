@@ -193,8 +193,16 @@ def _show(compared: "Compared") -> None:
     for name, file in (("numbers", COMPARE_FILE), ("table", COMPARE_TABLE), ("report", COMPARE_REPORT)):
         if (compared.folder / file).exists():
             print(f"{name + ':':<13}{compared.folder / file}")
+    if compared.stopped or compared.failed:
+        print(way_on(compared))
+
+
+def way_on(compared: "Compared") -> str:
+    """One line on how a comparison goes on that was interrupted, or of which something failed."""
+    again = f"the same command with --out {compared.folder} --resume"
     if compared.stopped:
-        print("interrupted; go on with the same command and --resume")
+        return f"interrupted; {again} goes on"
+    return f"{again} tries again what failed; what is finished stays"
 
 
 def _parts(heads: list[str], rows: list[list[str]], most: int = 8) -> list[tuple[list[str], list[list[str]]]]:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from sightline.classes import Size
 from sightline.errors import ConfigError
-from sightline.geometry.anchors import multibox_prior
+from sightline.geometry.anchors import grid, size_ratio_pairs
 from sightline.proposals.proposer import ImageProposals, Proposer, require_askable
 
 Floats = NDArray[np.float64]
@@ -186,7 +186,7 @@ class SlidingWindow(Proposer):
 class AnchorBoxes(Proposer):
     """Anchors of a few sizes and ratios at every step of a grid that is as fine as the count allows.
 
-    Each step has n + m - 1 of them (``geometry/anchors.multibox_prior``); steps are as nearly square as they can be.
+    Each step has n + m - 1 of them (``geometry/anchors.size_ratio_pairs``); steps are as nearly square as they can be.
     """
 
     sizes: tuple[float, ...] = (0.75, 0.5, 0.25)
@@ -195,6 +195,7 @@ class AnchorBoxes(Proposer):
     """Width / height; the first goes with every size, the others with the first size."""
 
     name: ClassVar[str] = "anchors"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "anchor boxes of a few sizes and ratios on a regular grid"
     source: ClassVar[str] = "Ren et al. 2015, section 3.1"
 
@@ -206,11 +207,16 @@ class AnchorBoxes(Proposer):
 
     def propose(self, image: Tensor, count: int) -> ImageProposals:
         """At most ``count`` anchors, row by row, cut off at the border; of one step where the count is smaller."""
-        size = height, width = require_askable(image, count)
+        height, width = require_askable(image, count)
         steps = max(1, count // (len(self.sizes) + len(self.ratios) - 1))
         rows = min(max(1, round(math.sqrt(steps * height / width))), steps)
-        anchors = multibox_prior((rows, steps // rows), self.sizes, self.ratios).double().numpy()
-        return ImageProposals(_within(anchors[:count] * (width, height, width, height), size))
+        columns = steps // rows
+        # In pixels: a grid of whole steps is seldom of the image's aspect, and a ratio of 1 is a square all the same.
+        pairs = size_ratio_pairs(self.sizes, self.ratios, "ratios_first")
+        sides = [(share * math.sqrt(ratio), share / math.sqrt(ratio)) for share, ratio in pairs]
+        cell = torch.tensor([(-w, -h, w, h) for w, h in sides], dtype=torch.float64) * (height / 2)
+        anchors = grid(cell, (rows, columns), (height / rows, width / columns), offset=0.5)
+        return ImageProposals(_within(anchors[:count].numpy(), (height, width)))
 
 
 def described(boxes: Tensor, size: Size) -> Floats:

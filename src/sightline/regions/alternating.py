@@ -32,7 +32,7 @@ def set_trunk_aside(system: TwoStage[Any], samples: Sequence[Sample], bench: Wor
     del samples
     trunk = {name: value.cpu().contiguous() for name, value in system.state_dict().items() if name.startswith(_SHARED)}
     path = bench.folder / _TRUNK
-    with writing(path, "make room and start again"):
+    with writing(path, "make room and go on with --resume"):
         path.parent.mkdir(exist_ok=True)
         replace_atomically(path, lambda beside: save_file(trunk, beside))
     return {}

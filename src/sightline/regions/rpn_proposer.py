@@ -37,6 +37,7 @@ class RPNProposer(Proposer):
     summary: ClassVar[str] = "the region proposal network of a trained model (--model)"
     source: ClassVar[str] = "Ren et al. 2015"
     scored: ClassVar[bool] = True
+    controllable: ClassVar[bool] = False
 
     weights: str
     system: TwoStage[Any] = field(repr=False, compare=False)

@@ -103,8 +103,7 @@ def cache_features(system: "SVMDetector", samples: Sequence[Sample], bench: Work
         bench.log(f"features: those of {cache.images} of {len(samples)} images are there already")
     with _predicting(system) as fast:
         for index in range(cache.images, len(samples)):
-            if bench.stopping():
-                raise FitStopped
+            _require_time(bench)
             sample = samples[index]
             regions = regions_of(sample, len(system.classes))
             batch = system.preparation.batch([sample.image.to(system.device)])
@@ -170,20 +169,25 @@ def fit_regressors(system: "SVMDetector", samples: Sequence[Sample], bench: Work
         labels.append(regions.labels[regions.owner])
         targets.append(system.coder.encode(regions.boxes[regions.owner], regions.boxes[regions.near]))
     label, target = torch.cat(labels).numpy(), torch.cat(targets).double().numpy()
-    features = cache.rows("pooled")
+    features, found = cache.rows("pooled"), []
+    for index, name in enumerate(system.classes.names):
+        _require_time(bench)
+        rows = (label == index).nonzero()[0]
+        found.append(fit_ridge(_taken(features, rows), target[rows], system.config.ridge))
+        bench.tell("box regressors", index + 1, len(system.classes))
+        if not len(rows):
+            bench.warn(f"no proposal overlaps a {name!r} by {REGRESSION_IOU}: its boxes are not moved")
     with torch.no_grad():
-        shifts = system.box_shifts.weight.view(len(system.classes), 4, -1)
-        for index, name in enumerate(system.classes.names):
-            rows = (label == index).nonzero()[0]
-            found = fit_ridge(_taken(features, rows), target[rows], system.config.ridge)
-            shifts[index].copy_(torch.from_numpy(found.weight))
-            system.box_shifts.bias[4 * index : 4 * index + 4].copy_(torch.from_numpy(found.bias))
-            bench.tell("box regressors", index + 1, len(system.classes))
-            if not len(rows):
-                bench.warn(f"no proposal overlaps a {name!r} by {REGRESSION_IOU}: its boxes are not moved")
+        system.box_shifts.weight.copy_(torch.from_numpy(np.concatenate([each.weight for each in found])))
+        system.box_shifts.bias.copy_(torch.from_numpy(np.concatenate([each.bias for each in found])))
     seconds = time.monotonic() - began
     bench.log(f"box regressors: {len(label):,} regions with an IoU of {REGRESSION_IOU} or more, {seconds:.0f} s")
     return {"regression_regions": len(label), "regression_seconds": seconds}
+
+
+def _require_time(bench: Workbench) -> None:
+    if bench.stopping():
+        raise FitStopped
 
 
 def _taken(features: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -195,6 +199,7 @@ def _regions(
 ) -> Iterator[Regions]:
     """The regions of each image, which must be those that the cache has the features of."""
     for index in range(len(samples)):
+        _require_time(bench)
         regions = regions_of(samples[index], len(system.classes))
         if regions.mark != cache.marks[index]:
             raise ConfigError(

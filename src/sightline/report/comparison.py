@@ -119,6 +119,11 @@ def _notes(report: ComparisonReport) -> str:
             text += f"<p>{escape(system.name)} is not finished.</p>\n"
         for warning in system.warnings:
             text += f"<p>Warning, {escape(system.name)}: {escape(warning)}.</p>\n"
+    if any(system.state != "finished" for system in report.systems):
+        text += (
+            "<p>The same command, with <code>--resume</code> and the folder of this page as <code>--out</code>, goes "
+            "on with what is not finished and tries again what failed.</p>\n"
+        )
     reports = ", ".join(
         f'<a href="{escape(run.report)}">{escape(run.folder)}</a>' for system in report.systems for run in system.runs
     )

@@ -283,5 +283,5 @@ def _damaged(file: Path, what: str) -> ModelFileError:
 def _unwritable(folder: Path, what: str) -> SightlineError:
     cure = "make room and go on with --resume: the checkpoint before this one is whole"
     if not has_checkpoint(folder):
-        cure = "make room and give the same command again: nothing had been saved yet"
+        cure = "make room, then start again: nothing had been saved yet"
     return SightlineError(what, place=folder, cause="the disk is full or was taken away", cure=cure)
