@@ -111,7 +111,8 @@ def test_every_method_is_listed_with_its_source(run, fails, shapes):
         assert any(line.split()[:1] == [method.name] and method.source in line for line in printed.splitlines())
     listed = json.loads(run("proposals", "--list", "--json")[1])
     assert listed["superpixels"]["source"] == "Felzenszwalb, Huttenlocher 2004" and "rpn" in listed
-    assert "--list only lists" in fails(2, "proposals", "--list", "--data", shapes)
+    for words in (["--data", shapes], ["--out", shapes], ["--model", "coco"], ["--count", 7], ["--repeatability"]):
+        assert "--list only lists" in fails(2, "proposals", "--list", *words)
 
 
 def test_one_proposal_is_one(run, shapes, tmp_path):

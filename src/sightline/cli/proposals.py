@@ -81,7 +81,8 @@ def proposals_command(
     if list_all:
         from sightline.cli.proposal_runs import list_methods
 
-        if photos or data is not None or method:
+        other = (photos, data, split, method, model, images, repeatability, detector, out, on_bad_image)
+        if any(other) or (count, draw, device) != (USUAL_COUNT, USUAL_DRAWN, "auto"):
             raise ConfigError("--list only lists", cure="leave out the rest, or leave out --list")
         list_methods(as_json)
         return

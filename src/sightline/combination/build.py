@@ -30,8 +30,8 @@ def combine(
         short_sides: at which each looks at every image; empty for its own.
         flip: whether each looks at the mirrored image as well.
         fusion: a name of ``FUSIONS``; None for voting of several looks and weighted box fusion of several systems.
-            ``average`` of detectors of regions that look once is that of He et al. 2016: shared proposals, mean scores
-            and boxes.
+            ``average`` of Fast R-CNN and its kin that look once is that of He et al. 2016: shared proposals, mean
+            scores and boxes.
         weights: how much each system counts; None for alike.
 
     Raises:

@@ -43,7 +43,7 @@ class RegionEnsemble(CombinedDetector):
         weights: one a member, above 0; None for equal ones.
 
     Raises:
-        ConfigError: no member, one that is no detector of regions, other classes, or weights that do not fit.
+        ConfigError: no member, one that has no head on shared maps, other classes, or weights that do not fit.
     """
 
     name: ClassVar[str] = "ensemble"
@@ -59,7 +59,7 @@ class RegionEnsemble(CombinedDetector):
             if not isinstance(member, RegionDetector):
                 raise ConfigError(
                     f"{member.name} looks at no proposals of others",
-                    cause="it is no detector of regions",
+                    cause="its answers are not those of a head on shared maps, as Fast R-CNN's and its kin's are",
                     cure="fuse detections instead: nms, voting or wbf",
                 )
         self._answers_like(self.members[0])
