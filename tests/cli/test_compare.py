@@ -237,6 +237,20 @@ def test_a_person_is_told_how_to_go_on() -> None:
     assert told == f"interrupted; the same command with --out {place} --resume goes on"
 
 
+def test_whoever_cuts_it_off_is_told_too(shapes: Path, tmp_path: Path) -> None:
+    class Cut(Lines):
+        def log(self, text: str) -> None:
+            super().log(text)
+            if text.startswith("faster_rcnn, 1 of 2"):
+                raise KeyboardInterrupt
+
+    cut, out = Cut(), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        compare_systems(plan(shapes, rows=1), out=out, progress=cut, apart=False)
+    assert cut.lines[-1] == f"cut off; the same command with --out {out} --resume goes on from what is saved"
+    assert [row["state"] for row in document(out)["systems"]] == ["waiting", "waiting"]
+
+
 def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_path) -> None:
     words = ["compare", "--models", "faster_rcnn,faster_rcnn_c4", "--data", shapes, "--out", tmp_path / "out"]
     assert "FasterRCNNConfig has no setting anchors" in fails(2, *words, "--set", "faster_rcnn.anchors=3")

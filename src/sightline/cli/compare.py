@@ -199,7 +199,9 @@ def _show(compared: "Compared") -> None:
 
 def way_on(compared: "Compared") -> str:
     """One line on how a comparison goes on that was interrupted, or of which something failed."""
-    again = f"the same command with --out {compared.folder} --resume"
+    from sightline.comparing.place import same_command
+
+    again = same_command(compared.folder)
     if compared.stopped:
         return f"interrupted; {again} goes on"
     return f"{again} tries again what failed; what is finished stays"

@@ -14,7 +14,13 @@ from typing import Any
 
 from sightline.comparing.apart import Ending, run_apart
 from sightline.comparing.lectures import lecture_rows
-from sightline.comparing.place import COMPARE_FILE, COMPARE_REPORT, COMPARE_TABLE, require_comparison_folder
+from sightline.comparing.place import (
+    COMPARE_FILE,
+    COMPARE_REPORT,
+    COMPARE_TABLE,
+    require_comparison_folder,
+    same_command,
+)
 from sightline.comparing.plan import Plan, Run
 from sightline.comparing.results import evaluation_of, run_of, split_of
 from sightline.comparing.table import as_csv, document_of
@@ -105,7 +111,11 @@ def compare_systems(
             folder.mkdir(parents=True, exist_ok=True)
             desk = _Desk(plan, folder, settings, data, split_of(data.test), shown)
             desk.write({run.folder: Ending("finished") for run in plan.runs() if is_done(folder, run)})
-        return desk.close(*_run_all(desk, apart=apart), resamples)
+        try:
+            return desk.close(*_run_all(desk, apart=apart), resamples)
+        except KeyboardInterrupt:  # a second one, or one that came while the report was made
+            shown.log(f"cut off; {same_command(folder)} goes on from what is saved")
+            raise
 
 
 def _opened(plan: Plan) -> SplitData:

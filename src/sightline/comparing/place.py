@@ -8,6 +8,11 @@ COMPARE_FILE, COMPARE_TABLE, COMPARE_REPORT = "compare.json", "compare.csv", "co
 """What a comparison writes beside the folders of its runs."""
 
 
+def same_command(folder: Path) -> str:
+    """What is to be typed so that a comparison goes on: without --out nobody has named its folder."""
+    return f"the same command with --out {folder} --resume"
+
+
 def require_comparison_folder(out: str | Path | None, *, resume: bool) -> None:
     """Raise ``ConfigError`` where :func:`compare_systems` would, before anything is opened."""
     if out is None:
