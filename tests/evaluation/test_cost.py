@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sightline.combination.ensemble import Ensemble
 from sightline.contract import NeuralSystem
 from sightline.evaluation.cost import count_flops, measure_cost
 from sightline.proposals.proposer import ImageProposals, Proposer
@@ -109,6 +110,25 @@ def test_time_of_proposals_is_told_apart_and_the_rest_gets_the_same_proposals():
     (boxes,) = seen[0]
     assert boxes.tolist() == [[4.0, 8.0, 20.0, 24.0]]  # the batch is four times as large
     assert all(torch.equal(each[0], boxes) for each in seen)
+
+
+@dataclass(frozen=True)
+class Multiplying(Proposer):
+    """Stands for a network that proposes."""
+
+    name = "multiplying"
+
+    def propose(self, image, count):
+        torch.ones(10, 10) @ torch.ones(10, 10)
+        return ImageProposals(torch.tensor([[1.0, 2.0, 5.0, 6.0]]))
+
+
+@pytest.mark.parametrize("combine", [lambda system: system, lambda system: Ensemble((system, system))])
+def test_operations_of_a_proposer_are_not_the_networks(combine):
+    system, image = OneConvolution(), torch.zeros(3, 8, 16)
+    alone = count_flops(combine(system), image)
+    system.proposer = Multiplying()
+    assert count_flops(combine(system), image) == alone > 0
 
 
 def test_without_a_proposer_there_is_one_time_only():

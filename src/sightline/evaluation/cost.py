@@ -2,6 +2,7 @@
 
 Departures and meanings, so that figures can be compared:
 
+- *Parameters* and *FLOPs* are those of the networks themselves: a network that only proposes to them is in neither.
 - *FLOPs* are counted by torch.utils.flop_counter on one forward of the prepared image. A multiply-add is 2; papers
   that count multiply-adds report half. Only matrix products, convolutions and attention are counted: not resizing,
   activations, RoI pooling or NMS.
@@ -138,17 +139,20 @@ def count_parameters(system: System[Any]) -> tuple[int, int]:
 def count_flops(system: System[Any], image: Tensor) -> int:
     """Floating-point operations of one forward of an image, (3, H, W), after preparation; a multiply-add is 2.
 
-    Of a combination those of a whole prediction, in which members may look at what others have found.
+    Of a combination those of a whole prediction, in which members may look at what others have found. What a proposer
+    takes is in neither.
     """
     if not isinstance(system, NeuralSystem):
+        rest, _ = _with_proposals_given(system, image)
         with FlopCounterMode(display=False) as counter:
-            system.predict([image])
+            rest.predict([image])
         return int(counter.get_total_flops())
     was_training = system.training
     system.eval()
     try:
+        batch = system.prepare([image])
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            system(system.prepare([image]))
+            system(batch)
     finally:
         system.train(was_training)
     return int(counter.get_total_flops())
@@ -183,8 +187,8 @@ def _times(
     return proposing, rest
 
 
-def _predict_in_parts(system: System[Any], image: Tensor) -> float | None:
-    """Predict, first the proposals and then all the rest with these given; the time between, None without proposer."""
+def _with_proposals_given(system: System[Any], image: Tensor) -> tuple[System[Any], bool]:
+    """The system with its proposals of an image made, and whether there is a proposer at all."""
     made: dict[tuple[Proposer, int], _Given] = {}
 
     def given(proposer: Proposer, count: int) -> Proposer:
@@ -193,10 +197,15 @@ def _predict_in_parts(system: System[Any], image: Tensor) -> float | None:
             made[proposer, count] = _Given(proposer.propose(as_pixels(image), count))
         return made[proposer, count]
 
-    rest = with_proposers(system, given)
+    return with_proposers(system, given), bool(made)
+
+
+def _predict_in_parts(system: System[Any], image: Tensor) -> float | None:
+    """Predict, first the proposals and then all the rest with these given; the time between, None without proposer."""
+    rest, there = _with_proposals_given(system, image)
     proposed = time.perf_counter()
     rest.predict([image])
-    return proposed if made else None
+    return proposed if there else None
 
 
 def _synchronise(device: torch.device) -> None:

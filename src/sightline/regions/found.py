@@ -42,13 +42,15 @@ def best_of(
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """D detections of B images, ordered by image and best first within each.
+    """D boxes of B images with classes and scores: candidates in any order, or the detections that ``kept`` leaves.
+
+    Detections are ordered by image and best first within each; so they have to be for ``per_image``.
 
     Args:
         boxes: (D, 4) float32 xyxy in pixels of the batch.
         scores: (D,) float32 in 0..1.
         labels: (D,) int64, without a background.
-        image_index: (D,) int64, not decreasing.
+        image_index: (D,) int64; of detections not decreasing.
     """
 
     boxes: Tensor
