@@ -187,6 +187,8 @@ def test_a_network_that_proposes_follows_to_the_device_and_keeps_its_numbers(tmp
 def test_unknown_proposers_are_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="selective_search"):
         _small(proposer="selectiv_search")
+    with pytest.raises(ConfigError, match=r"no proposer 'rpn'.*run folder of a trained model whose RPN proposes"):
+        _small(proposer="rpn")
 
 
 def test_who_is_asked_next_replaces_who_was_asked_before() -> None:

@@ -36,7 +36,11 @@ def build_proposer(name: str, settings: Mapping[str, object] | None = None) -> P
         ConfigError: an unknown name or setting (says which are valid), or a value that makes no sense.
     """
     if name not in PROPOSERS:
-        raise ConfigError(f"there is no proposer {name!r}", cure=closest(name, tuple(PROPOSERS)))
+        known = closest(name, tuple(PROPOSERS))
+        raise ConfigError(
+            f"there is no proposer {name!r}",
+            cure=f"{known}; or, before a detector, the file or run folder of a trained model whose RPN proposes",
+        )
     return parse_settings(PROPOSERS[name], settings or {})
 
 
