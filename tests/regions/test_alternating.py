@@ -1,5 +1,6 @@
 """The four stages of Faster R-CNN's alternating training: what learns in each, on what, and that it goes on exactly."""
 
+import errno
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -182,3 +183,18 @@ def test_a_trunk_that_was_set_aside_and_is_damaged_is_told(tmp_path: Path) -> No
     (tmp_path / "cut" / "alternating" / "trunk.safetensors").write_bytes(b"half")
     with pytest.raises(SightlineError, match=r"trunk\.safetensors: the trunk .* cannot be read"):
         run(tmp_path / "cut", system(), SilentProgress(), resume=True)
+
+
+def test_a_disk_that_fills_while_the_trunk_is_set_aside_is_no_reason_to_start_again(
+    whole: tuple[Path, FasterRCNN], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, write: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as filled:
+        filled.setattr("sightline.regions.alternating.replace_atomically", full)
+        with pytest.raises(SightlineError, match=r"No space left.*make room and go on with --resume"):
+            run(tmp_path / "run", system(), SilentProgress())
+    again = system()
+    run(tmp_path / "run", again, SilentProgress(), resume=True)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole[1].state_dict().items())
