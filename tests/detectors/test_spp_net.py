@@ -7,6 +7,7 @@ import torch
 
 from sightline.detectors.spp_net import SPPNet, SPPNetConfig, nearest_scale, pyramid_pool
 from sightline.errors import ConfigError
+from sightline.regions.pooling import pool_regions
 from sightline.structures import Classes, FeatureMaps, ImageBatch, Target
 
 CLASSES = Classes(("disc", "star"))
@@ -61,6 +62,19 @@ def test_length_does_not_depend_on_the_region_and_one_cell_is_its_maximum():
     boxes = torch.tensor([[0.0, 0.0, 127.0, 95.0], [16.0, 16.0, 48.0, 32.0]])
     found = pyramid_pool(maps, boxes, torch.tensor([0, 0]), (3, 1))
     assert found.shape == (2, 10) and found[:, -1].tolist() == [47.0, 19.0]
+
+
+@pytest.mark.parametrize("kind", ["pool", "align", "crop"])
+def test_grids_are_pooled_by_what_the_setting_names(kind, batch):
+    system = make(pooling=kind)
+    boxes, index = torch.cat(batch.proposals), torch.tensor([0, 0, 1])
+    (maps,) = features = system.features(batch)
+    pooled = system.describe(features, boxes, index).pooled
+    wanted = [pool_regions(maps, boxes, index, kind, level).flatten(1) for level in (2, 1)]
+    assert torch.equal(pooled, torch.cat(wanted, dim=1))
+    if kind != "pool":
+        assert not torch.allclose(pooled, make().describe(features, boxes, index).pooled)
+        assert system.feature_settings() != make().feature_settings()
 
 
 def test_a_region_is_pooled_where_its_area_is_nearest_to_224_squared():

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sightline.backbones.build import build_backbone
-from sightline.geometry.roi import roi_pool
 from sightline.recipes import GradientStage, Optimiser
 from sightline.regions.heads import TwoLayerHead
+from sightline.regions.pooling import PoolingKind, pool_regions
 from sightline.regions.svm_detector import RegionFeatures, SVMDetector, SVMDetectorConfig
 from sightline.structures import Classes, FeatureMaps, ImageBatch
 
@@ -34,6 +34,9 @@ class SPPNetConfig(SVMDetectorConfig):
 
     levels: tuple[int, ...] = (6, 3, 2, 1)
     """Cells along each side of the grids that a region is pooled into: 50 in all (section 4.1)."""
+    pooling: PoolingKind = "pool"
+    """How a region becomes the cells of a grid: ``pool``, RoIPool, is the paper's pyramid; RoIAlign (``align``), crops
+    (``crop``)."""
     stride: int = 16
     """Pixels of the image that one step of the map spans, at most: 16 is conv5 of the paper's networks."""
     scales: tuple[int, ...] = ()
@@ -94,13 +97,16 @@ class SPPNet(SVMDetector):
         pooled = boxes.new_zeros(len(boxes), self.widths[1], dtype=features[0].maps[0].dtype)
         for place, (scaled, factor) in enumerate(zip(features, factors, strict=True)):
             here = (chosen == place).nonzero()[:, 0]
-            pooled[here] = pyramid_pool(scaled, boxes[here] * factor, image_index[here], self.config.levels)
+            pooled[here] = pyramid_pool(
+                scaled, boxes[here] * factor, image_index[here], self.config.levels, self.config.pooling
+            )
         return RegionFeatures(self.head(pooled), pooled)
 
     def feature_settings(self) -> dict[str, object]:
         """How regions are pooled."""
         config = self.config
-        return {"levels": list(config.levels), "stride": config.stride, "scales": list(config.scales)}
+        levels, scales = list(config.levels), list(config.scales)
+        return {"levels": levels, "pooling": config.pooling, "stride": config.stride, "scales": scales}
 
     def fine_tuning(self) -> GradientStage:
         """Step 1, of the fully connected layers alone. They start from nothing: the rate is ten times R-CNN's."""
@@ -122,18 +128,20 @@ def nearest_scale(boxes: Tensor, factors: list[float]) -> Tensor:
     return (areas - CANONICAL_SIDE**2).abs().argmin(dim=1)
 
 
-def pyramid_pool(features: FeatureMaps, boxes: Tensor, image_index: Tensor, levels: tuple[int, ...]) -> Tensor:
-    """Maxima of the cells of several grids laid over each region (section 2.2).
+def pyramid_pool(
+    features: FeatureMaps, boxes: Tensor, image_index: Tensor, levels: tuple[int, ...], kind: PoolingKind = "pool"
+) -> Tensor:
+    """The cells of several grids laid over each region: their maxima, unless another kind is asked for (section 2.2).
 
     Args:
         features: one map (B, C, H, W).
         boxes: (R, 4) xyxy in pixels of the image that the map is of.
         image_index: (R,) int64, the image of each region.
         levels: cells along each side of each grid.
+        kind: of pooling, as :func:`pool_regions` has them.
 
     Returns:
         (R, C x sum of levels squared); grids one after the other, channels outermost in each.
     """
-    stride = features.strides[0]
-    grids = [roi_pool(features.maps[0], boxes, image_index, stride=stride, size=level) for level in levels]
-    return torch.cat([grid.flatten(1) for grid in grids], dim=1)
+    grids = [pool_regions(features, boxes, image_index, kind, level).flatten(1) for level in levels]
+    return torch.cat(grids, dim=1)
