@@ -5,6 +5,7 @@ from typing import Literal, TypeVar
 
 from sightline.backbones.build import BackboneName
 from sightline.errors import ConfigError
+from sightline.regions.pooling import PoolingKind
 from sightline.structures import Size
 from sightline.transforms.preparation import Preparation
 
@@ -68,7 +69,7 @@ class RegionConfig(AnswerConfig):
     """Largest long side in pixels; 0: the paper's with the paper's short side, else twice the short side."""
     channels: int = 256
     """Channels of the pyramid."""
-    pooling: Literal["align", "pool", "crop"] = "align"
+    pooling: PoolingKind = "align"
     """RoIAlign (He et al. 2017), RoIPool (Girshick 2015), or bilinear crops with max pooling (Chen and Gupta 2017)."""
     head_width: int = 1024
     """Units of the two hidden layers of the head; a ResNet's or VGG's single map has the trunk's own tail instead."""
