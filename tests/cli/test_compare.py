@@ -27,7 +27,11 @@ from sightline.training.progress import SilentProgress, StepView
 from sightline.workflow import Splits
 
 SETTINGS = ["channels=16", "head_width=16", "proposals=20", "region_samples=16"]
-VARIANTS = ["more=faster_rcnn,proposals=30", "tested=trained:more,detections=3", "broken=trained:more,channels=8"]
+VARIANTS = [
+    "more=faster_rcnn,proposals=30",
+    "tested=trained:more,detections=3",
+    "broken=fast_rcnn,neck=fpn,proposer=gone/rpn.safetensors",
+]
 VARIANTS += ["both=trained:faster_rcnn+more,flip=true,fusion=nms"]
 RESULTS = ("best.safetensors", "predictions.json")
 NUMBERS = {
@@ -80,7 +84,7 @@ def test_table_has_the_numbers_of_the_runs(compared: Path, trained: Path) -> Non
     told = document(compared)
     assert [row["name"] for row in told["systems"]] == ["faster_rcnn", "run", "more", "tested", "broken", "both"]
     assert [row["state"] for row in told["systems"]] == ["finished"] * 4 + ["failed", "finished"]
-    assert "does not fit" in told["systems"][4]["message"] or "shape" in told["systems"][4]["message"]
+    assert "gone/rpn.safetensors: no such model file" in told["systems"][4]["message"]
     assert told["judged_on"] == "shapes, split test, 2 images" and not told["finished"]
     assert told["protocols"]["VOC07_AP50"] == "VOC2007 AP@.50, 11 points"
     for row in told["systems"][:4]:
@@ -263,6 +267,11 @@ def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_
     assert "member_weights has no meaning with one model" in fails(
         2, *words, "a=trained:faster_rcnn,flip=true,member_weights=[2]"
     )
+    unfit = fails(2, *words, "a=trained:faster_rcnn,context=true")
+    assert "a: the weights of faster_rcnn do not fit context=True" in unfit
+    assert "as --variant a=faster_rcnn,KEY=VALUE" in unfit
+    given = fails(2, *words, f"a=trained:{trained},channels=8")
+    assert "do not fit channels=8" in given and "backbone" not in given.split("cure")[0]
     assert "a: FasterRCNNConfig has no setting flap" in fails(2, *words, "a=trained:faster_rcnn,flap=true")
     two = ["b=faster_rcnn", "--variant"]
     assert "no setting proposals" in fails(2, *words, *two, "a=trained:faster_rcnn+b,proposals=3")

@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+from torch import nn
+
 from sightline.comparing.entrants import LOOKS, Entrant
 from sightline.comparing.looks import combined, looks_of
 from sightline.comparing.plan import Plan, Run
@@ -15,12 +18,15 @@ from sightline.contract import CombinedSystem, NeuralSystem, System
 from sightline.errors import ConfigError
 from sightline.judging import REPORT_FILE, judge, write_judgement
 from sightline.model_file import read_header
+from sightline.structures import Classes
 from sightline.training.checkpoints import has_checkpoint
 from sightline.training.continuation import is_finished
 from sightline.training.options import TrainOptions
 from sightline.training.progress import Progress
 from sightline.workflow import SplitData, image_size_settings, open_splits, resized, train
-from sightline.zoo import configure, create, load, model_path
+from sightline.zoo import configure, create, entry, load, model_path
+
+_ANY_CLASSES = Classes(("any",))
 
 
 def is_done(folder: Path, run: Run) -> bool:
@@ -42,26 +48,55 @@ def require_settings(plan: Plan) -> None:
         with _naming(entrant):
             if entrant.way == "train":
                 settings_of(entrant, plan.image_size)
-            elif entrant.way == "trained":
-                _require_trained(entrant, rows)
-            else:
-                looks_of(entrant.looks, 1)
-                path = model_path(entrant.model)
-                configure(read_header(path).system, entrant.own, path)
-                if has_checkpoint(Path(entrant.model) / "last"):
-                    images_of(Path(entrant.model))
+                continue
+            looks_of(entrant.looks, len(entrant.members) or 1)
+            if len(entrant.members) > 1:
+                _require_no_own(entrant)
+                continue
+            system, before, after = _changed(entrant, rows)
+        _require_fit(entrant, system, before, after)
+        if entrant.way == "given" and has_checkpoint(Path(entrant.model) / "last"):
+            images_of(Path(entrant.model))
 
 
-def _require_trained(entrant: Entrant, rows: Mapping[str, Entrant]) -> None:
-    """Of a row with the weights of others."""
-    looks_of(entrant.looks, len(entrant.members))
-    if len(entrant.members) == 1:
-        base = rows[entrant.model]
-        configure(base.model, merged(dict(base.settings), entrant.own))
-    elif entrant.own:
+def _require_no_own(entrant: Entrant) -> None:
+    if entrant.own:
         raise ConfigError(
             f"several models as one have no setting {', '.join(entrant.own)}", cure=f"give {', '.join(LOOKS)}"
         )
+
+
+def _changed(entrant: Entrant, rows: Mapping[str, Entrant]) -> tuple[str, object, object]:
+    """Of a row with weights that are there: the system's name, the configuration they were made for, and the row's."""
+    if entrant.way == "trained":
+        base = rows[entrant.model]
+        wanted = merged(dict(base.settings), entrant.own)
+        return base.model, configure(base.model, base.settings), configure(base.model, wanted)
+    path = model_path(entrant.model)
+    system = read_header(path).system
+    return system, configure(system, {}, path), configure(system, entrant.own, path)
+
+
+def _require_fit(entrant: Entrant, system: str, before: object, after: object) -> None:
+    """The weights of one configuration have to fit the other: both are built, without memory for their tensors."""
+    if before == after:
+        return
+    with torch.device("meta"):
+        built = (entry(system).system_class()(config, _ANY_CLASSES) for config in (before, after))
+        there, here = (_shapes(cast(nn.Module, each)) for each in built)
+    misfit = next((name for name in {**here, **there} if there.get(name) != here.get(name)), None)
+    if misfit is not None:
+        given = ", ".join(f"{name}={value}" for name, value in entrant.own.items())
+        raise ConfigError(
+            f"the weights of {entrant.model} do not fit {given}",
+            place=entrant.name,
+            cause=f"{misfit} is {there.get(misfit, 'missing')} there and {here.get(misfit, 'missing')} here",
+            cure=f"train it anew, without trained: as --variant {entrant.name}={entrant.base or system},KEY=VALUE",
+        )
+
+
+def _shapes(system: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in system.state_dict().items()}
 
 
 @contextmanager
