@@ -257,7 +257,9 @@ def test_whoever_cuts_it_off_is_told_too(shapes: Path, tmp_path: Path) -> None:
 
 def test_what_makes_no_sense_is_refused(fails, shapes: Path, trained: Path, tmp_path) -> None:
     words = ["compare", "--models", "faster_rcnn,faster_rcnn_c4", "--data", shapes, "--out", tmp_path / "out"]
-    assert "FasterRCNNConfig has no setting anchors" in fails(2, *words, "--set", "faster_rcnn.anchors=3")
+    alone = fails(2, *words, "--set", "faster_rcnn.anchors=3")
+    assert "FasterRCNNConfig has no setting anchors" in alone
+    assert "--set ROW.KEY=VALUE, where ROW is one of faster_rcnn, faster_rcnn_c4" in alone
     assert "faster_rcnn_c4: " in fails(2, *words, "--set", "faster_rcnn_c4.anchors=3")
     assert "--seeds must be at least 1" in fails(2, *words, "--seeds", 0)
     assert "both give short_side" in fails(2, *words, "--imgsz", 64, "--set", "short_side=64")

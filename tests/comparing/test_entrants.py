@@ -67,6 +67,7 @@ def test_settings_of_all_give_way_to_those_of_one() -> None:
         (["faster_rcnn"], ["a/b=faster_rcnn"], [], "cannot be the name of a row"),
         (["faster_rcnn"], ["a=faster_rcnn,proposals"], [], "'faster_rcnn,proposals' is no model's name"),
         ([], ["a=trained:faster_rcnn"], [], "no row faster_rcnn is trained before it"),
+        (["fast_rcnn", "rcnn"], [], ["fast.proposals=9"], "no row is called fast; cure: did you mean fast_rcnn?"),
         (["faster_rcnn"], ["a=trained:faster_rcnn+few"], [], "no row few comes before it"),
         (["faster_rcnn"], [], ["backbone=resnet18"], "both give backbone"),
     ],

@@ -181,8 +181,13 @@ def _with_settings(rows: tuple[Entrant, ...], assignments: Sequence[str], backbo
     shared: list[str] = []
     for assignment in assignments:
         first, dot, rest = assignment.partition(".")
-        one = dot and "=" not in first and first.strip() in names
-        (own.setdefault(first.strip(), []) if one else shared).append(rest if one else assignment)
+        row = first.strip()
+        one = bool(dot) and "=" not in first
+        if one and row not in names:
+            raise ConfigError(
+                f"--set {assignment}: no row is called {row}", cure=closest(row, [each.name for each in rows])
+            )
+        (own.setdefault(row, []) if one else shared).append(rest if one else assignment)
     common = parse_assignments(shared)
     if backbone is not None:
         if "backbone" in common:

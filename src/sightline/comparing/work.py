@@ -1,6 +1,6 @@
 """What is done for one run of a comparison: the system is trained if it has to be, and judged; its folder tells all."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,7 @@ def require_settings(plan: Plan) -> None:
     """
     rows = {entrant.name: entrant for entrant in plan.entrants}
     for entrant in plan.entrants:
-        with _naming(entrant):
+        with _naming(entrant, rows):
             if entrant.way == "train":
                 settings_of(entrant, plan.image_size)
                 continue
@@ -100,12 +100,12 @@ def _shapes(system: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 @contextmanager
-def _naming(entrant: Entrant) -> Iterator[None]:
-    """Say of which row a setting is wrong."""
+def _naming(entrant: Entrant, rows: Iterable[str]) -> Iterator[None]:
+    """Say of which row a setting is wrong, and how one row alone is given a setting."""
     try:
         yield
     except ConfigError as error:
-        alone = f"to set one row alone, write --set {entrant.name}.KEY=VALUE"
+        alone = f"to set one row alone, write --set ROW.KEY=VALUE, where ROW is one of {', '.join(rows)}"
         if entrant.way != "train":
             alone = f"how often it looks is said by {', '.join(LOOKS)}, as multi_scale=[480,600]; {alone}"
         cure = alone if error.cure is None else f"{error.cure}; {alone}"
