@@ -14,6 +14,7 @@ several, of which ``member_weights=[N,N]`` says how much each counts, and ``fusi
 Nothing here imports torch.
 """
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -181,13 +182,11 @@ def _with_settings(rows: tuple[Entrant, ...], assignments: Sequence[str], backbo
     shared: list[str] = []
     for assignment in assignments:
         first, dot, rest = assignment.partition(".")
-        row = first.strip()
-        one = bool(dot) and "=" not in first
-        if one and row not in names:
-            raise ConfigError(
-                f"--set {assignment}: no row is called {row}", cure=closest(row, [each.name for each in rows])
-            )
-        (own.setdefault(row, []) if one else shared).append(rest if one else assignment)
+        named = first.strip()
+        if dot and "=" not in first and named not in names and difflib.get_close_matches(named, names, n=1):
+            raise ConfigError(f"--set {assignment}: no row is called {named}", cure=closest(named, sorted(names)))
+        one = dot and named in names
+        (own.setdefault(named, []) if one else shared).append(rest if one else assignment)
     common = parse_assignments(shared)
     if backbone is not None:
         if "backbone" in common:
