@@ -4,9 +4,12 @@ import json
 import shutil
 
 import pytest
+import torch
 
+from sightline.cli import proposal_runs
 from sightline.proposals.build import PROPOSERS
 from sightline.regions.rpn_proposer import RPNProposer
+from sightline.report import proposal_pictures
 
 FAST = ["--method", "sliding_window,uniform", "--count", 40]
 
@@ -63,6 +66,26 @@ def test_photos_are_drawn(run, shapes, tmp_path):
     code, _, err = run("proposals", photos, *FAST, "--out", tmp_path / "again", "--json")
     assert code == 3 and "broken.jpg" in err
     assert "broken.jpg" in run("proposals", photos, *FAST, "--out", tmp_path / "x", "--on-bad-image", "raise")[2]
+
+
+@pytest.mark.parametrize("where", ["photos", "data"])
+def test_what_ranks_nothing_is_drawn_as_it_is_when_so_many_are_asked_for(run, shapes, tmp_path, monkeypatch, where):
+    """The first 20 of 180 anchors all lie in the upper half of an image, 20 anchors over all of it."""
+    drawn = []
+    for module in (proposal_runs, proposal_pictures):
+        monkeypatch.setattr(module, "draw_first", lambda image, found, *_: drawn.append(found.boxes) or image)
+    photo = next((shapes / "test").glob("*.jpg"))
+    source = [photo] if where == "photos" else ["--data", shapes, "--images", 1]
+    words = ["--method", "anchors,superpixels", "--count", 200, "--draw", 20, "--out", tmp_path / "out"]
+    code, _, err = run("proposals", *source, *words)
+    assert code == 0, err
+    made = json.loads((tmp_path / "out" / "proposals.json").read_text())["methods"]
+    anchors, superpixels = drawn
+    height = max(box[3] for box in made["anchors"][0]["boxes"])
+    firsts = torch.tensor(made["anchors"][0]["boxes"][:20])
+    assert len(made["anchors"][0]["boxes"]) == 180 and (firsts[:, [1, 3]].mean(dim=1) < height / 2).all()
+    assert len(anchors) == 20 and (anchors[:, [1, 3]].mean(dim=1) > height / 2).any()
+    assert len(superpixels) == len(made["superpixels"][0]["boxes"]), "what gives what it finds is asked once"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ HISTORY = [
 class Record:
     image_id: int
     size: tuple[int, int]
+    path: str = ""
 
 
 class Images:
@@ -49,7 +50,7 @@ class Images:
         height, width = self.records[index].size
         generator = torch.Generator().manual_seed(index)
         image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
-        return Sample(image, self.target(index), self.records[index].image_id)
+        return Sample(image, self.target(index), self.records[index].image_id, self.records[index].path)
 
     def target(self, index):
         height, width = self.records[index].size

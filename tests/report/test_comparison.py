@@ -123,9 +123,20 @@ def test_images_are_those_on_which_systems_disagree_most_and_others_at_random() 
     assert len({each.image_id for each in chosen}) == len(chosen) == 3
 
 
+def test_images_are_called_by_their_files_and_by_their_ids_where_there_are_none() -> None:
+    images = Images(2)
+    images.records[1] = replace(images.records[1], path="photos/a&b.jpg")
+    one = replace(system("one", {}), evaluation=judged(images, [2, 1]))
+    pictures = same_images([one], images)
+    assert {picture.name for picture in pictures} == {"image 10", "a&b.jpg"}
+    page = render_comparison(ComparisonReport("t", "here", [one], (), (), pictures, {}))
+    assert "<h3>a&amp;b.jpg: at random</h3>" in page and 'alt="a&amp;b.jpg: truth"' in page
+    assert "<h3>image 10: at random</h3>" in page
+
+
 @pytest.mark.parametrize(("panels", "row"), [(1, 1), (5, 5), (7, 7), (8, 4), (15, 5)])
 def test_a_row_of_pictures_holds_the_truth_and_all_systems_up_to_six(panels: int, row: int) -> None:
-    picture = SameImage(3, "at random", tuple(Panel(f"p{place}", "", b"") for place in range(panels)))
+    picture = SameImage(3, "image 3", "at random", tuple(Panel(f"p{place}", "", b"") for place in range(panels)))
     page = render_comparison(ComparisonReport("t", "here", [], (), (), [picture], {}))
     assert f'class="same" style="--row: {row}"' in page and "repeat(var(--row)" in page
     assert page.count("<figure>") == panels

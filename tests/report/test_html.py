@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -122,3 +123,12 @@ def test_the_file_is_written_whole(tmp_path):
 
 def test_versions_name_what_results_depend_on():
     assert {"sightline", "python", "torch", "hotcoco"} <= set(versions())
+
+
+def test_pictures_are_called_by_their_files_and_by_their_ids_where_there_are_none():
+    data = Images(2)
+    data.records[1] = replace(data.records[1], path="photos/a&b.jpg")
+    evaluation = judged(data, [2, 1])
+    text = render(ReportData("t", {}, [], evaluation, gallery=gallery(evaluation, data)))
+    assert "<figcaption>a&amp;b.jpg: F1" in text and 'alt="Truth and detections of a&amp;b.jpg"' in text
+    assert "<figcaption>image 10: F1" in text and "image 11" not in text

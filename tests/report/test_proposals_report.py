@@ -17,6 +17,7 @@ from sightline.report.proposal_pictures import (
     BANDS,
     beside,
     draw_first,
+    how_many,
     legible,
     proposal_picture,
     spread,
@@ -86,6 +87,25 @@ def test_a_picture_says_what_is_found():
     assert proposal_picture(empty, proposals).caption == "image 8: 0 of 0 objects at IoU 0.5"
 
 
+def test_a_picture_is_called_by_its_file():
+    sample = Sample(torch.zeros(3, 100, 100, dtype=torch.uint8), TRUTH, 7, "photos/val/a&b.jpg")
+    picture = proposal_picture(sample, ImageProposals(torch.zeros(0, 4)))
+    assert picture.caption == "a&b.jpg: 0 of 2 objects at IoU 0.5, mean IoU 0.00"
+    page = render(ProposalsReport("t", "1 image", [result("one", [])], CLASSES, {"one": [picture]}))
+    assert 'alt="Proposals on a&amp;b.jpg"' in page and "<figcaption>a&amp;b.jpg: 0 of 2" in page
+
+
+def test_what_was_asked_for_anew_is_drawn_instead_of_the_first_ones():
+    sample = Sample(torch.zeros(3, 300, 300, dtype=torch.uint8), Target.empty((300, 300)), 7)
+    many = ImageProposals(torch.tensor([[10.0, 10, 50, 50]]).repeat(9, 1))
+    fewer = ImageProposals(torch.tensor([[200.0, 200, 280, 280]]))
+    for given, top, bottom in ((None, True, False), (fewer, False, True)):
+        picture = proposal_picture(sample, many, 3, given)
+        sheet = torch.from_numpy(np.array(Image.open(BytesIO(picture.jpeg)))).amax(dim=2)[-300:, -300:]
+        assert (bool((sheet[:100] > 60).any()), bool((sheet[150:] > 60).any())) == (top, bottom)
+    assert how_many(many, 3, None) == "3 of 9" and how_many(many, 3, fewer) == "1 of 3 asked for"
+
+
 def test_the_colour_of_the_best_box_is_that_of_its_band():
     sample = Sample(torch.zeros(3, 100, 100, dtype=torch.uint8), TRUTH.select(torch.tensor([0])), 7)
     for box, band in (([10, 10, 50, 50], 0), ([10, 10, 50, 34], 1), ([10, 10, 50, 20], 2)):
@@ -135,3 +155,17 @@ def test_titles_of_narrow_pictures_have_room():
     narrow = torch.zeros(3, 500, 40, dtype=torch.uint8)
     sheet = beside([narrow, narrow], ["selective_search: 8 of 14", "uniform: 8 of 1000"])
     assert sheet.shape[2] > 2 * 240 and sheet[:, 300, 100:200].min() == 255 and sheet[:, 300, :40].max() == 0
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (4, 1, 4), (5, 2, 3), (7, 2, 4), (9, 3, 3)])
+def test_many_pictures_stand_in_rows_of_at_most_four(count, rows, columns):
+    shades = [20 * (place + 1) for place in range(count)]
+    sheet = beside([torch.full((3, 240, 250), shade, dtype=torch.uint8) for shade in shades], [""] * count)
+    row, broad = sheet.shape[1] // rows, sheet.shape[2]
+    assert sheet.shape[1] == rows * row and columns * 250 <= broad < columns * 300
+    step = (broad - 250) // max(1, columns - 1)
+    for place, shade in enumerate(shades):
+        y, x = divmod(place, columns)
+        assert sheet[0, y * row + row // 2, x * step + 125] == shade
+    last = sheet[:, (rows - 1) * row :, (count - (rows - 1) * columns - 1) * step + 250 :]
+    assert bool((last == 255).all()), "what is left of the last row is white"

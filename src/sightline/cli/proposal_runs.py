@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import typer
+from torch import Tensor
 
 from sightline.cli.datasets import find_data
 from sightline.cli.opening import OFFICIAL, open_model
@@ -43,6 +44,7 @@ from sightline.report.proposal_pictures import (
     ProposalPicture,
     beside,
     draw_first,
+    how_many,
     legible,
     proposal_picture,
     spread,
@@ -68,7 +70,7 @@ class Wanted:
     Args:
         proposers: by the names that they were asked for by.
         count: proposals an image.
-        drawn: of these on a picture.
+        drawn: on a picture: the first of these, or so many asked for anew.
         repeats: whether repeatability is measured.
         device: for networks.
     """
@@ -78,6 +80,10 @@ class Wanted:
     drawn: int
     repeats: bool
     device: str
+
+    def fewer(self, proposer: Proposer, image: Tensor) -> ImageProposals | None:
+        """What is drawn of a proposer that is asked anew for fewer; None where the first proposals are drawn."""
+        return proposer.propose(image, self.drawn) if proposer.asked_anew and self.drawn < self.count else None
 
 
 def make_proposers(words: Sequence[str] | None, model: str | None, device: str) -> dict[str, Proposer]:
@@ -186,7 +192,13 @@ class Judged:
         samples = {place: self.data[place] for place in chosen}
         return {
             result.name: [
-                proposal_picture(samples[place], result.proposals[place], self.wanted.drawn) for place in chosen
+                proposal_picture(
+                    samples[place],
+                    result.proposals[place],
+                    self.wanted.drawn,
+                    self.wanted.fewer(result.proposer, samples[place].image),
+                )
+                for place in chosen
             ]
             for result in self.results
         }
@@ -258,8 +270,9 @@ def _draw_all(
             for name, proposer in wanted.proposers.items():
                 proposals = proposer.propose(image, wanted.count)
                 found[name].append(_plain(proposals))
-                drawn.append(draw_first(canvas, proposals, wanted.drawn, factor))
-                titles.append(f"{name}: {min(wanted.drawn, len(proposals))} of {len(proposals)}")
+                fewer = wanted.fewer(proposer, image)
+                drawn.append(draw_first(canvas, proposals if fewer is None else fewer, wanted.drawn, factor))
+                titles.append(f"{name}: {how_many(proposals, wanted.drawn, fewer)}")
             picture = names.free(path)
             save_image(drawn[0] if len(drawn) == 1 else beside(drawn, titles), folder / picture)
             height, width = image.shape[1:]

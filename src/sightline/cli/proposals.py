@@ -43,7 +43,14 @@ def proposals_command(
     images: Annotated[
         int | None, typer.Option(metavar="N", help="Of --data: only so many images, evenly spread. Default: all.")
     ] = None,
-    draw: Annotated[int, typer.Option(metavar="N", help="First proposals that are drawn on a picture.")] = USUAL_DRAWN,
+    draw: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Proposals that are drawn on a picture: the first ones; methods that make any number and rank nothing "
+            "(sliding_window, anchors, uniform, gaussian) are asked anew for so many.",
+        ),
+    ] = USUAL_DRAWN,
     repeatability: Annotated[
         bool,
         typer.Option(

@@ -90,7 +90,6 @@ def judge_proposer(
     """
     proposals, targets, seconds = [], [], 0.0
     asked: dict[int, list[Tensor]] = {number: [] for number in counts_up_to(count)}
-    anew = proposer.controllable and not proposer.scored
     for index in range(len(data)):
         sample = data[index]
         if index == 0:
@@ -100,7 +99,7 @@ def judge_proposer(
         seconds += time.perf_counter() - start
         targets.append(sample.target)
         for number, boxes in asked.items():
-            fewer = anew and number < count
+            fewer = proposer.asked_anew and number < count
             found = proposer.propose(sample.image, number) if fewer else proposals[-1]
             boxes.append(found.boxes[:number])
         if progress is not None:

@@ -54,7 +54,8 @@ class Proposer(ABC):
         source: the paper.
         version: raised whenever the same settings give other boxes than before; caches of other versions are not used.
         scored: whether proposals have scores and are ranked by them.
-        controllable: whether it gives as many as asked for; if not, it gives what it finds, cut off at the count.
+        controllable: whether it makes any number: as many as asked for or, of a regular grid of boxes, as many of them
+            as the grid holds; if not, it gives what it finds, cut off at the count.
         segments: whether the boxes are those of segments of the image, which could be given too.
     """
 
@@ -65,6 +66,11 @@ class Proposer(ABC):
     scored: ClassVar[bool] = False
     controllable: ClassVar[bool] = True
     segments: ClassVar[bool] = False
+
+    @property
+    def asked_anew(self) -> bool:
+        """Whether it is asked anew for fewer: it makes any number and ranks nothing; its first ones say nothing."""
+        return self.controllable and not self.scored
 
     @abstractmethod
     def propose(self, image: Tensor, count: int) -> ImageProposals:

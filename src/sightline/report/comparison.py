@@ -24,6 +24,7 @@ from sightline.report.comparison_data import (
 )
 from sightline.report.comparison_pictures import Panel, SameImage
 from sightline.report.comparison_plots import curves_plot, differences_plot, speed_plot, training_plot
+from sightline.report.draw import row_length
 from sightline.report.html import flat_settings, versions
 from sightline.report.page import (
     NOT_MEASURED,
@@ -260,23 +261,18 @@ def _pictures(pictures: Sequence[SameImage]) -> str:
         "in brackets do not count. Click on a picture to enlarge it.</p>\n"
     )
     for picture in pictures:
-        figures = "\n".join(_figure(picture.image_id, panel) for panel in picture.panels)
-        row = _row_length(len(picture.panels))
-        text += f"<h3>Image {picture.image_id}: {picture.why}</h3>\n"
+        figures = "\n".join(_figure(picture.name, panel) for panel in picture.panels)
+        row = row_length(len(picture.panels), _LONGEST_ROW)
+        text += f"<h3>{escape(picture.name)}: {picture.why}</h3>\n"
         text += f'<div class="same" style="--row: {row}">\n{figures}\n</div>\n'
     return text
 
 
-def _row_length(panels: int) -> int:
-    """Pictures in a row: all where they fit, else rows that are as long as each other."""
-    return math.ceil(panels / math.ceil(panels / _LONGEST_ROW))
-
-
-def _figure(image_id: int, panel: Panel) -> str:
+def _figure(name: str, panel: Panel) -> str:
     source = base64.b64encode(panel.jpeg).decode("ascii")
     title = escape(panel.title)
     return (
-        f'<figure><img src="data:image/jpeg;base64,{source}" alt="Image {image_id}: {title}">'
+        f'<figure><img src="data:image/jpeg;base64,{source}" alt="{escape(name)}: {title}">'
         f"<figcaption><b>{title}</b>: {panel.caption}</figcaption></figure>"
     )
 

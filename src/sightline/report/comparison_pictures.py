@@ -12,6 +12,7 @@ import numpy as np
 from sightline.evaluation.evaluate import LabelledImages
 from sightline.evaluation.evaluation import Evaluation
 from sightline.report.comparison_data import ComparedSystem
+from sightline.report.draw import image_name
 from sightline.report.gallery import Scored, drawn_prediction, drawn_truth, score_images, small_jpeg
 
 
@@ -36,11 +37,13 @@ class SameImage:
 
     Args:
         image_id: of the image.
+        name: of its file; its id in words where there is none.
         why: it was chosen.
         panels: the truth, then one a system.
     """
 
     image_id: int
+    name: str
     why: str
     panels: tuple[Panel, ...]
 
@@ -90,4 +93,4 @@ def _same_image(
             f"{score.found} right, {score.wrong} wrong, F1 {score.f1:.2f}; scores from {evaluation.shown_threshold:.2f}"
         )
         panels.append(Panel(name, caption, small_jpeg(picture)))
-    return SameImage(first.image_ids[place], why, tuple(panels))
+    return SameImage(first.image_ids[place], image_name(sample), why, tuple(panels))

@@ -7,6 +7,7 @@ followed by those of Tol's muted scheme (SRON technical note 09-002): both can b
 The letters are matplotlib's DejaVu Sans, which has Latin, Greek and Cyrillic; Pillow's own font has ASCII only.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
@@ -20,7 +21,7 @@ from torch import Tensor
 from sightline.errors import ConfigError
 from sightline.evaluation.coco import COCO_SIGMAS
 from sightline.files import write_atomically
-from sightline.structures import Classes, Detections
+from sightline.structures import Classes, Detections, Sample
 
 Colour = tuple[int, int, int]
 """Red, green, blue in 0..255."""
@@ -157,6 +158,16 @@ def side_by_side(images: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
         canvas.text((left, strip / 2), text, fill="black", font=letters(size), anchor="lm")
         left += image.shape[2] + gap
     return from_pillow(sheet)
+
+
+def row_length(count: int, longest: int) -> int:
+    """Pictures in a row of at most ``longest``: all where they fit, else rows that are as long as each other."""
+    return math.ceil(count / math.ceil(count / longest))
+
+
+def image_name(sample: Sample) -> str:
+    """What an image is called beside its picture: its file's name, or its id where it has none."""
+    return Path(sample.path).name or f"image {sample.image_id}"
 
 
 def save_image(image: Tensor, path: Path) -> None:

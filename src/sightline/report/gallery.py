@@ -20,7 +20,7 @@ from sightline.data.segmentation import decode_segmentation
 from sightline.evaluation.coco import ignored_objects
 from sightline.evaluation.columns import Found, Truth, image_rows
 from sightline.evaluation.evaluate import Evaluation, LabelledImages
-from sightline.report.draw import class_colours, draw, encode, side_by_side
+from sightline.report.draw import class_colours, draw, encode, image_name, side_by_side
 from sightline.structures import Sample, Size
 
 Kind = Literal["best", "worst", "random"]
@@ -41,6 +41,7 @@ class Picture:
     Args:
         kind: why it was chosen.
         image_id: of the image.
+        name: of its file; its id in words where there is none.
         jpeg: truth at the left and predictions at the right, as a JPEG file.
         f1: score of the image, in 0..1.
         overlap: of the right detections with their objects, the mean; of keypoints the likeness (OKS); 0 without any.
@@ -51,6 +52,7 @@ class Picture:
 
     kind: Kind
     image_id: int
+    name: str
     jpeg: bytes
     f1: float
     overlap: float
@@ -143,7 +145,17 @@ def _picture(kind: Kind, score: Scored, evaluation: Evaluation, data: LabelledIm
     ]
     sheet = side_by_side(halves, [f"truth: {score.objects}", f"predicted: {score.found} right, {score.wrong} wrong"])
     image_id = evaluation.image_ids[score.index]
-    return Picture(kind, image_id, small_jpeg(sheet), score.f1, score.overlap, score.objects, score.found, score.wrong)
+    return Picture(
+        kind,
+        image_id,
+        name=image_name(sample),
+        jpeg=small_jpeg(sheet),
+        f1=score.f1,
+        overlap=score.overlap,
+        objects=score.objects,
+        found=score.found,
+        wrong=score.wrong,
+    )
 
 
 def drawn_truth(sample: Sample, evaluation: Evaluation, index: int, threshold: float | None) -> Tensor:

@@ -251,12 +251,13 @@ def _pictures(report: ReportData) -> str:
 
 def _figure(picture: Picture, measure: str) -> str:
     source = base64.b64encode(picture.jpeg).decode("ascii")
+    name = escape(picture.name)
     caption = (
-        f"image {picture.image_id}: F1 {picture.f1:.2f}; {picture.found} of {picture.objects} objects found, "
+        f"{name}: F1 {picture.f1:.2f}; {picture.found} of {picture.objects} objects found, "
         f"{picture.wrong} wrong; mean {measure} {number(picture.overlap if picture.found else None, 2)}"
     )
     return (
-        f'<figure><img src="data:image/jpeg;base64,{source}" alt="Truth and detections of image {picture.image_id}">'
+        f'<figure><img src="data:image/jpeg;base64,{source}" alt="Truth and detections of {name}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from sightline.geometry.iou import pairwise_iou
 from sightline.proposals.proposer import ImageProposals
 from sightline.report.data_pictures import scaled
-from sightline.report.draw import PALETTE, Colour, draw, encode, side_by_side
+from sightline.report.draw import PALETTE, Colour, draw, encode, image_name, row_length, side_by_side
 from sightline.structures import Sample
 
 LARGEST_SIDE = 440
@@ -19,6 +19,9 @@ LARGEST_SIDE = 440
 
 LEAST_SIDE, LONGEST_SIDE = 240, 1760
 """Pixels of the shorter side that a small picture is enlarged to, and of the longer one that it does not exceed."""
+
+LONGEST_ROW = 4
+"""Pictures side by side at most."""
 
 BANDS: tuple[tuple[float, str, Colour], ...] = (
     (0.7, "IoU of 0.7 or more", PALETTE[2]),
@@ -36,38 +39,49 @@ class ProposalPicture:
     """One picture of a report.
 
     Args:
-        image_id: of the image.
+        name: of the image.
         jpeg: the picture.
         caption: what is on it.
     """
 
-    image_id: int
+    name: str
     jpeg: bytes
     caption: str
 
 
-def proposal_picture(sample: Sample, proposals: ImageProposals, first: int = 30) -> ProposalPicture:
+def proposal_picture(
+    sample: Sample, proposals: ImageProposals, first: int = 30, fewer: ImageProposals | None = None
+) -> ProposalPicture:
     """An image with the best proposal of each object at the left and the first proposals at the right.
 
     Args:
         sample: with its truth.
         proposals: of the image.
         first: how many of them are shown at the right.
+        fewer: shown there instead, of a proposer that was asked anew for so many; None where the first ones are shown.
     """
     image = legible(scaled(sample.image, LARGEST_SIDE))
     height, width = sample.target.size
     factor = torch.tensor([image.shape[2] / width, image.shape[1] / height] * 2)
     objects = sample.target.boxes[~sample.target.ignore]
     left, overlaps = _best(image, objects, proposals.boxes, factor)
-    right = draw_first(image, proposals, first, factor)
+    right = draw_first(image, proposals if fewer is None else fewer, first, factor)
     found = sum(overlap >= 0.5 for overlap in overlaps)
-    shown = min(first, len(proposals))
-    kind = "best" if proposals.scores is not None else "first"
-    titles = [f"best for each object: {found} of {len(overlaps)}", f"{kind} {shown} of {len(proposals)}"]
+    kind = "" if fewer is not None else "best " if proposals.scores is not None else "first "
+    shown = how_many(proposals, first, fewer)
+    titles = [f"best for each object: {found} of {len(overlaps)}", f"{kind}{shown}"]
     jpeg = encode(beside([left, right], titles), "JPEG", _QUALITY)
     mean = f", mean IoU {sum(overlaps) / len(overlaps):.2f}" if overlaps else ""
-    caption = f"image {sample.image_id}: {found} of {len(overlaps)} objects at IoU 0.5{mean}"
-    return ProposalPicture(sample.image_id, jpeg, caption)
+    name = image_name(sample)
+    caption = f"{name}: {found} of {len(overlaps)} objects at IoU 0.5{mean}"
+    return ProposalPicture(name, jpeg, caption)
+
+
+def how_many(proposals: ImageProposals, first: int, fewer: ImageProposals | None) -> str:
+    """How many proposals are drawn: of those that there are, or of those that were asked for anew."""
+    if fewer is None:
+        return f"{min(first, len(proposals))} of {len(proposals)}"
+    return f"{len(fewer)} of {first} asked for"
 
 
 def legible(image: Tensor) -> Tensor:
@@ -81,9 +95,17 @@ def legible(image: Tensor) -> Tensor:
 
 
 def beside(pictures: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
-    """Pictures in one row under their titles; narrow ones have white at their right, where the title goes on."""
+    """Pictures in rows of at most :data:`LONGEST_ROW` under their titles, on white.
+
+    Narrow ones have white at their right, where the title goes on.
+    """
     least = max(LEAST_SIDE, max(picture.shape[1] for picture in pictures) // 4)  # titles grow with the height
-    return side_by_side([F.pad(each, (0, max(0, least - each.shape[2])), value=255) for each in pictures], titles)
+    wide = [F.pad(each, (0, max(0, least - each.shape[2])), value=255) for each in pictures]
+    length = row_length(len(wide), LONGEST_ROW)
+    starts = range(0, len(wide), length)
+    rows = [side_by_side(wide[start : start + length], titles[start : start + length]) for start in starts]
+    broadest = max(row.shape[2] for row in rows)
+    return torch.cat([F.pad(row, (0, broadest - row.shape[2]), value=255) for row in rows], dim=1)
 
 
 def draw_first(image: Tensor, proposals: ImageProposals, first: int, factor: Tensor | None = None) -> Tensor:

@@ -115,11 +115,11 @@ def _comparison(report: ProposalsReport) -> str:
     table = sortable_table(COLUMNS, [(each.name, table_row(each)) for each in report.results])
     detector = f" The detector is {escape(report.detector)}." if report.detector else ""
     text = (
-        "After Hosang et al. 2016, table 1: whether a method has segments and scores and gives as many proposals as "
-        "are asked for; seconds of an image; the proposals that it made; repeatability, recall at IoU 0.5 and 0.7 and "
-        f"average recall, 0 to 1; AP of one detector on its proposals.{detector} {escape(AVERAGE_RECALL)}. AR .5:.95: "
-        f"{escape(COCO_AVERAGE_RECALL)}. Each proposal finds one object at most. Crowds and difficult objects do not "
-        "count."
+        "After Hosang et al. 2016, table 1: whether a method has segments and scores and makes any number of proposals "
+        "(of a regular grid as many of those asked for as it holds); seconds of an image; the proposals that it made; "
+        "repeatability, recall at IoU 0.5 and 0.7 and average recall, 0 to 1; AP of one detector on its proposals."
+        f"{detector} {escape(AVERAGE_RECALL)}. AR .5:.95: {escape(COCO_AVERAGE_RECALL)}. Each proposal finds "
+        "one object at most. Crowds and difficult objects do not count."
     )
     return f'{table}<p class="soft">{text}</p>\n'
 
@@ -177,8 +177,8 @@ def _pictures(report: ProposalsReport) -> str:
     bands = ", ".join(f'<b style="color: rgb{colour}">{escape(name)}</b>' for _, name, colour in BANDS)
     text = (
         "<p>At the left the nearest proposal of each object, with its IoU, and the object in broken white lines: "
-        f"{bands}. At the right the first proposals: the best ones where there are scores. Click on a picture to "
-        "enlarge it.</p>\n"
+        f"{bands}. At the right the first proposals: the best ones where there are scores. A method that makes any "
+        "number and ranks nothing was asked anew for so many. Click on a picture to enlarge it.</p>\n"
     )
     for name, pictures in report.pictures.items():
         text += f"<h3>{escape(name)}</h3>\n{block('pictures', (_figure(picture) for picture in pictures))}"
@@ -188,6 +188,6 @@ def _pictures(report: ProposalsReport) -> str:
 def _figure(picture: ProposalPicture) -> str:
     source = base64.b64encode(picture.jpeg).decode("ascii")
     return (
-        f'<figure><img src="data:image/jpeg;base64,{source}" alt="Proposals on image {picture.image_id}">'
+        f'<figure><img src="data:image/jpeg;base64,{source}" alt="Proposals on {escape(picture.name)}">'
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
