@@ -11,11 +11,21 @@ import numpy as np
 import pytest
 from report_fabricated import Images, judged
 
+from sightline.cli.compare import table_parts
 from sightline.comparing.lectures import lecture_rows
 from sightline.comparing.table import as_csv, document_of
 from sightline.evaluation.bootstrap import compare, compare_pairs
 from sightline.report.comparison import ComparisonReport, render_comparison
-from sightline.report.comparison_data import ComparedRun, ComparedSystem, duration, milliseconds, quantity, ratios
+from sightline.report.comparison_data import (
+    ComparedRun,
+    ComparedSystem,
+    base_of,
+    duration,
+    milliseconds,
+    pairs_of,
+    quantity,
+    ratios,
+)
 from sightline.report.comparison_pictures import Panel, SameImage, same_images
 
 
@@ -55,6 +65,67 @@ def test_ratios_and_differences_in_table_and_json() -> None:
     assert [line["system"] for line in lines] == ["slow", "fast", "faster", "gone"]
     assert float(lines[2]["milliseconds_times_as_fast"]) == 80.0 and lines[3]["AP"] == ""
     assert lines[3]["message"] == "it went, wrong" and "AP_std" not in lines[0]
+
+
+def test_several_as_one_are_compared_with_the_best_of_them() -> None:
+    """Better than the first of them says little where another one alone is better than all."""
+    rows = [
+        system("a", {"AP": 0.3}, {"AP": 0.5}),
+        system("b", {"AP": 0.6}),
+        system("gone", state="failed"),
+        system("both", {"AP": 0.5}, base="a", members=("a", "gone", "b")),
+        system("again", {"AP": 0.7}, base="both"),
+    ]
+    told = document_of(rows, (), (), place="here", settings={})["systems"]
+    assert told[3]["compared_with"] == "b" and told[3]["delta"]["AP"] == pytest.approx(-0.1)
+    assert told[4]["compared_with"] == "both" and told[4]["delta"]["AP"] == pytest.approx(0.2)
+    line = list(csv.DictReader(io.StringIO(as_csv(rows))))[3]
+    assert line["compared_with"] == "b" and float(line["AP_delta"]) == pytest.approx(-0.1)
+    page = render_comparison(ComparisonReport("t", "here", rows, (), (), (), {}))
+    assert re.search(r">both<.*?-0\.100.*?>b</td>", page, re.DOTALL)
+    # Without a number of any, the first of them; of equals, too.
+    blank = [replace(row, runs=()) for row in rows]
+    same = [rows[0], replace(rows[0], name="b"), *rows[2:]]
+    assert base_of(blank, blank[3]) is blank[0] and base_of(same, same[3]) is same[0]
+
+
+def test_of_many_rows_several_as_one_have_an_interval_with_the_best_of_them() -> None:
+    rows = [system(f"r{place}", {"AP": place / 10}) for place in range(5)]
+    rows.append(system("both", {"AP": 0.2}, base="r1", members=("r1", "r3")))
+    assert pairs_of(rows, rows) == [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (5, 3)]
+    assert pairs_of(rows, [rows[0], rows[3], rows[5]]) == [(1, 0), (2, 0), (2, 1)]
+    assert pairs_of(rows, [*rows[1:], replace(rows[5], name="more")])[-3:] == [(5, 0), (4, 2), (5, 2)]
+
+
+def test_columns_of_the_terminal_say_what_they_are_of_and_stay_together() -> None:
+    numbers = dict.fromkeys(("AP", "AP50", "VOC07_AP50"), 0.5)
+    numbers |= {"train_seconds": 60.0, "proposal_seconds": 1.0, "milliseconds": 40.0, "proposal_milliseconds": 30.0}
+    numbers |= {"given_milliseconds": 10.0, "parameters": 1e6, "flops": 1e9}
+    rows = [system("slow", numbers), system("fast", {**numbers, "AP": 0.6, "milliseconds": 10.0})]
+    parts = table_parts(rows)
+    assert [heads for heads, _ in parts] == [
+        ["system", ">AP", ">Δ AP", "against", ">AP50", ">VOC07", ">training", ">x training", ">proposing, training"],
+        ["system", ">an image", ">x image", ">proposing", ">with proposals given", ">x given", ">parameters", ">FLOPs"],
+    ]
+    assert [row[:4] for row in parts[0][1]] == [["slow", "0.500", "", ""], ["fast", "0.600", "+0.100", "slow"]]
+    assert [row[:3] for row in parts[1][1]] == [["slow", "40 ms", "1"], ["fast", "10 ms", "4"]]
+    assert [heads[-1] for heads, _ in table_parts(rows, 4)] == [">AP50", ">proposing, training", ">proposing", ">FLOPs"]
+    with_state = table_parts([*rows, system("gone", state="interrupted")])
+    assert [heads[:2] for heads, _ in with_state] == [["system", "state"], ["system", ">proposing, training"]]
+    assert with_state[0][0][-1] == ">x training"
+    assert [row[1] for row in with_state[0][1]] == ["finished", "finished", "interrupted"]
+    page = render_comparison(ComparisonReport("t", "here", rows, (), (), (), {}))
+    assert all(f"x {name}" in page for name in ("training", "image", "given"))
+
+
+def test_page_tells_what_was_interrupted_from_what_waits() -> None:
+    rows = [system("cut", state="interrupted"), system("next", state="waiting")]
+    page = render_comparison(ComparisonReport("t", "here", rows, (), (), (), {}))
+    assert "<p>cut was interrupted.</p>" in page and "<p>next waits for its turn.</p>" in page
+    assert [row["state"] for row in document_of(rows, (), (), place="", settings={})["systems"]] == [
+        "interrupted",
+        "waiting",
+    ]
 
 
 def test_the_table_of_the_lectures_comes_out_of_its_own_numbers() -> None:

@@ -1,6 +1,6 @@
 """``sightline compare``: several systems on one set, by one budget and one judgement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -163,27 +163,13 @@ def _show(compared: "Compared") -> None:
     """The table, how much of it is luck, and where everything is."""
     from sightline.cli.output import show_table
     from sightline.comparing.place import COMPARE_FILE, COMPARE_REPORT, COMPARE_TABLE
-    from sightline.report.comparison_data import COLUMNS, delta, ratios, shown_columns
 
     systems = compared.systems
     protocol = compared.document["protocols"]["AP"]
-    shown = shown_columns(systems, COLUMNS)
     print(f"{compared.document['judged_on']}" + (f"; AP: {protocol}" if protocol else ""))
-    heads, rows = ["system"], [[system.name] for system in systems]
-    if any(system.state != "finished" for system in systems):
-        heads, rows = [*heads, "state"], [[system.name, system.state] for system in systems]
-    for column in shown:
-        heads += [f">{column.title}", *([">x"] if column.ratio else []), *([">Δ AP"] if column.key == "AP" else [])]
-        fast = ratios(systems, column.key)
-        for row, system, times in zip(rows, systems, fast, strict=True):
-            row.append(_cell(system, column.key, column.show))
-            if column.ratio:
-                row.append("n/a" if times is None else f"{times:.3g}")
-            if column.key == "AP":
-                row.append(_signed(delta(systems, system, "AP")))
-    for part in _parts(heads, rows):
+    for part in table_parts(systems):
         show_table(*part)
-    print("x: times as fast as the slowest")
+    print("x: times as fast as the slowest; Δ AP: less the AP of the row against which it stands")
     for system in systems:
         if system.state == "failed":
             print(f"{system.name} failed: {system.message}")
@@ -207,13 +193,41 @@ def way_on(compared: "Compared") -> str:
     return f"{again} tries again what failed; what is finished stays"
 
 
-def _parts(heads: list[str], rows: list[list[str]], most: int = 8) -> list[tuple[list[str], list[list[str]]]]:
-    """The table in parts that fit a terminal, each with the names at its left."""
-    starts = range(1, len(heads), most)
-    return [
-        ([heads[0], *heads[start : start + most]], [[row[0], *row[start : start + most]] for row in rows])
-        for start in starts
-    ]
+def table_parts(systems: "Sequence[ComparedSystem]", most: int = 8) -> list[tuple[list[str], list[list[str]]]]:
+    """The table in parts that fit a terminal: titles of columns and rows, each with the names at its left.
+
+    Args:
+        systems: the rows.
+        most: columns of a part beside the names; what is told of one number is not parted.
+    """
+    parts: list[list[list[str]]] = []
+    for group in _groups(systems):
+        if not parts or len(parts[-1]) + len(group) > most:
+            parts.append([])
+        parts[-1] += group
+    names = ["system", *(system.name for system in systems)]
+    tables = [list(zip(names, *columns, strict=True)) for columns in parts]
+    return [(list(heads), [list(row) for row in rows]) for heads, *rows in tables]
+
+
+def _groups(systems: "Sequence[ComparedSystem]") -> list[list[list[str]]]:
+    """Columns, each its title and a cell a row; those that belong together in one list."""
+    from sightline.report.comparison_data import COLUMNS, base_of, delta, ratios, shown_columns
+
+    groups = []
+    if any(system.state != "finished" for system in systems):
+        groups.append([["state", *(system.state for system in systems)]])
+    for column in shown_columns(systems, COLUMNS):
+        group = [[f">{column.title}", *(_cell(system, column.key, column.show) for system in systems)]]
+        if column.ratio:
+            times = ratios(systems, column.key)
+            group.append([f">{column.ratio}", *("n/a" if time is None else f"{time:.3g}" for time in times)])
+        if column.key == "AP":
+            bases = [base_of(systems, system) for system in systems]
+            group.append([">Δ AP", *(_signed(delta(systems, system, "AP")) for system in systems)])
+            group.append(["against", *("" if base is None else base.name for base in bases)])
+        groups.append(group)
+    return groups
 
 
 def _cell(system: "ComparedSystem", key: str, show: Callable[[float], str]) -> str:

@@ -32,8 +32,9 @@ from sightline.evaluation.truth import TruthOfSplit
 from sightline.files import write_atomically, writing
 from sightline.model_file import read_header
 from sightline.report.comparison import ComparisonReport, render_comparison
-from sightline.report.comparison_data import ComparedRun, ComparedSystem, State
+from sightline.report.comparison_data import ComparedRun, ComparedSystem, State, pairs_of
 from sightline.report.comparison_pictures import same_images
+from sightline.training.checkpoints import has_checkpoint
 from sightline.training.devices import choose_accelerator
 from sightline.training.options import FREE_ON_RESUME
 from sightline.training.progress import Progress, SilentProgress
@@ -43,8 +44,6 @@ from sightline.workflow import RUNS, SplitData, next_folder, open_splits
 from sightline.zoo import model_path
 
 _FREE = (*FREE_ON_RESUME, "seeds")
-_MOST_ALL_PAIRS = 5
-"""Rows of which every pair is compared; of more, each with the first and with the row that it is based on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,7 @@ def compare_systems(
         with writing(folder, "make room, then give the same command with --resume"):
             folder.mkdir(parents=True, exist_ok=True)
             desk = _Desk(plan, folder, settings, data, split_of(data.test), shown)
-            desk.write({run.folder: Ending("finished") for run in plan.runs() if is_done(folder, run)})
+            desk.write(desk.finished())
         try:
             return desk.close(*_run_all(desk, apart=apart), resamples)
         except KeyboardInterrupt:  # a second one, or one that came while the report was made
@@ -166,14 +165,13 @@ def _require_same(folder: Path, settings: Mapping[str, Any]) -> None:
 
 def _run_all(desk: "_Desk", *, apart: bool) -> tuple[dict[str, Ending], bool]:
     """Every run that is not done, one after the other; whether a person ended it."""
-    endings: dict[str, Ending] = {}
+    endings = desk.finished()
     runs = desk.plan.runs()
     with StopRequest() as stop:
         for number, run in enumerate(runs):
             told = f"{run.folder}, {number + 1} of {len(runs)}"
-            if is_done(desk.folder, run):
+            if run.folder in endings:
                 desk.progress.log(f"{told}: finished already")
-                endings[run.folder] = Ending("finished")
                 continue
             desk.progress.log(f"{told}: in {desk.folder / run.folder}")
             ending = _run_one(desk, run, stop, endings, apart=apart)
@@ -234,6 +232,10 @@ class _Desk:
         """What all are judged on."""
         return f"{self.split.name}, split {self.split.split}, {len(self.split)} images"
 
+    def finished(self) -> dict[str, Ending]:
+        """How runs ended that are done."""
+        return {run.folder: Ending("finished") for run in self.plan.runs() if is_done(self.folder, run)}
+
     def write(
         self, endings: Mapping[str, Ending], comparisons: Sequence[Comparison] = ()
     ) -> tuple[tuple[ComparedSystem, ...], dict[str, Any]]:
@@ -276,18 +278,28 @@ class _Desk:
         entrant = runs[0].entrant
         done = [run for run in runs if run.folder in endings and endings[run.folder].state == "finished"]
         wrong = next((e for run in runs if (e := endings.get(run.folder)) is not None and e.state == "failed"), None)
-        state: State = "failed" if wrong is not None else "finished" if len(done) == len(runs) else "waiting"
+        state: State = "finished" if len(done) == len(runs) else "waiting"
+        if wrong is not None:
+            state = "failed"
+        elif any(self._is_cut(run, endings) for run in runs):
+            state = "interrupted"
         return ComparedSystem(
             name=name,
             model=entrant.model,
             way=entrant.way,
             settings=entrant.settings,
             base=entrant.base,
+            members=entrant.members if entrant.base in entrant.members else (),
             state=state,
             message="" if wrong is None else wrong.message,
             evaluation=self._evaluation(done[0]) if done else None,
             runs=tuple(self._run(run) for run in done),
         )
+
+    def _is_cut(self, run: Run, endings: Mapping[str, Ending]) -> bool:
+        """Whether a run was begun and not brought to its end; its folder tells it of one that is still to come."""
+        ending = endings.get(run.folder)
+        return has_checkpoint(self.folder / run.folder / "last") if ending is None else ending.state == "stopped"
 
     def _evaluation(self, run: Run) -> Evaluation:
         if run.folder not in self.evaluations:
@@ -304,7 +316,7 @@ class _Desk:
     def _intervals(self, systems: Sequence[ComparedSystem], resamples: int) -> tuple[Comparison, ...]:
         judged = [system for system in systems if system.evaluation is not None]
         evaluations = [system.evaluation for system in judged if system.evaluation is not None]
-        pairs = _pairs([(system.name, system.base) for system in judged])
+        pairs = pairs_of(systems, judged)
         if not pairs:
             return ()
         found = compare_pairs(
@@ -319,13 +331,3 @@ class _Desk:
         return tuple(
             replace(each, models=(judged[a].name, judged[b].name)) for each, (a, b) in zip(found, pairs, strict=True)
         )
-
-
-def _pairs(rows: Sequence[tuple[str, str | None]]) -> list[tuple[int, int]]:
-    """Which rows are compared, a later one as A with an earlier one as B."""
-    names = [name for name, _ in rows]
-    if len(rows) <= _MOST_ALL_PAIRS:
-        return [(later, earlier) for later in range(len(rows)) for earlier in range(later)]
-    pairs = [(later, 0) for later in range(1, len(rows))]
-    bases = [(later, names.index(base)) for later, (_, base) in enumerate(rows) if base in names]
-    return list(dict.fromkeys([*pairs, *bases]))

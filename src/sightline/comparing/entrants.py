@@ -46,7 +46,8 @@ class Entrant:
             the weights of another row, only judged.
         model: name in the catalogue; path of a model file or run folder; name of the other row, or of several with +.
         settings: that differ from the model's own.
-        base: the row that this one is compared with, or None for the first.
+        base: the row that this one is compared with, or None for the first; of several with + the first, and it is
+            compared with the best of them.
     """
 
     name: str

@@ -116,8 +116,10 @@ def _notes(report: ComparisonReport) -> str:
     for system in report.systems:
         if system.state == "failed":
             text += f'<p class="failed"><b>{escape(system.name)}</b> failed: {escape(system.message)}</p>\n'
+        elif system.state == "interrupted":
+            text += f"<p>{escape(system.name)} was interrupted.</p>\n"
         elif system.state == "waiting":
-            text += f"<p>{escape(system.name)} is not finished.</p>\n"
+            text += f"<p>{escape(system.name)} waits for its turn.</p>\n"
         for warning in system.warnings:
             text += f"<p>Warning, {escape(system.name)}: {escape(warning)}.</p>\n"
     if any(system.state != "finished" for system in report.systems):
@@ -149,7 +151,7 @@ def _tables(systems: Sequence[ComparedSystem]) -> str:
 def _quality_and_time(systems: Sequence[ComparedSystem], columns: Sequence[Column]) -> str:
     heads = ["system"]
     for column in columns:
-        heads += [_head(column), *(["x"] if column.ratio else [])]
+        heads += [_head(column), *([column.ratio] if column.ratio else [])]
         heads += ["Δ AP", "compared with"] if column.key == "AP" else []
     fast = {column.key: ratios(systems, column.key) for column in columns if column.ratio}
     rows: list[tuple[str, list[Cell]]] = []

@@ -7,7 +7,11 @@ from typing import Any, Literal
 
 from sightline.evaluation.evaluation import Evaluation
 
-State = Literal["finished", "failed", "waiting"]
+State = Literal["finished", "failed", "interrupted", "waiting"]
+"""Of a row: all of its runs are done; one went wrong; one was begun and not brought to its end; not all are begun."""
+
+_MOST_ALL_PAIRS = 5
+"""Rows of which every pair is compared; of more, each with the first and with the row that its Δ is to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +47,8 @@ class ComparedSystem:
         way: ``train``, ``given`` or ``trained``.
         settings: that differ from the model's own.
         base: the row that it differs from by a setting, or None.
-        state: whether all of its runs are done.
+        members: the rows that it makes one; it is compared with the best of them.
+        state: whether all of its runs are done, and if not, why.
         message: why it failed.
         runs: those that are done.
         evaluation: of the first of them.
@@ -54,6 +59,7 @@ class ComparedSystem:
     way: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     base: str | None = None
+    members: tuple[str, ...] = ()
     state: State = "finished"
     message: str = ""
     runs: tuple[ComparedRun, ...] = ()
@@ -113,14 +119,14 @@ class Column:
         title: above it.
         show: a value as people read it.
         meaning: one sentence.
-        ratio: whether a column tells beside it how many times as fast as the slowest a row is.
+        ratio: title of a column beside it that tells how many times as fast as the slowest a row is; empty: none.
     """
 
     key: str
     title: str
     show: Callable[[float], str]
     meaning: str
-    ratio: bool = False
+    ratio: str = ""
 
 
 TIMED = ("milliseconds", "proposal_milliseconds", "given_milliseconds")
@@ -174,7 +180,7 @@ QUALITY_AND_TIME = (
         "training",
         duration,
         "wall time of the run, validation and saving included, proposals before the first step not",
-        ratio=True,
+        ratio="x training",
     ),
     Column(
         "proposal_seconds",
@@ -183,14 +189,14 @@ QUALITY_AND_TIME = (
         "the time of one image's proposals times the training and validation images; they are made once and kept on "
         "the disk for all systems",
     ),
-    Column("milliseconds", "an image", milliseconds, "one prediction of one image, proposals included", ratio=True),
+    Column("milliseconds", "an image", milliseconds, "one prediction of one image, proposals included", "x image"),
     Column("proposal_milliseconds", "proposing", milliseconds, "what making the proposals of this image takes of it"),
     Column(
         "given_milliseconds",
         "with proposals given",
         milliseconds,
         "one prediction with its proposals given; regions that the network finds itself are part of it",
-        ratio=True,
+        ratio="x given",
     ),
 )
 """How good and how fast: the first table."""
@@ -237,9 +243,14 @@ def ratios(systems: Sequence[ComparedSystem], key: str) -> list[float | None]:
 
 
 def base_of(systems: Sequence[ComparedSystem], system: ComparedSystem) -> ComparedSystem | None:
-    """The row that a row is compared with: the one that it is based on, or else the first; None for the first."""
-    name = systems[0].name if system.base is None else system.base
-    return None if name == system.name else next((other for other in systems if other.name == name), None)
+    """The row that a row is compared with; None for the first.
+
+    The one that it is based on, or else the first. Where it makes one of several, the best of these by AP, and of
+    equals the first.
+    """
+    names = system.members or (systems[0].name if system.base is None else system.base,)
+    others = [other for other in systems if other.name in names and other.name != system.name]
+    return max(others, key=lambda other: -1.0 if (ap := other.mean("AP")) is None else ap, default=None)
 
 
 def delta(systems: Sequence[ComparedSystem], system: ComparedSystem, key: str) -> float | None:
@@ -247,3 +258,18 @@ def delta(systems: Sequence[ComparedSystem], system: ComparedSystem, key: str) -
     base, own = base_of(systems, system), system.mean(key)
     other = None if base is None else base.mean(key)
     return None if own is None or other is None else own - other
+
+
+def pairs_of(systems: Sequence[ComparedSystem], judged: Sequence[ComparedSystem]) -> list[tuple[int, int]]:
+    """Which rows are compared by an interval, a later one as A with an earlier one as B, as places in ``judged``.
+
+    Args:
+        systems: all rows.
+        judged: those of them that there are detections of.
+    """
+    if len(judged) <= _MOST_ALL_PAIRS:
+        return [(later, earlier) for later in range(len(judged)) for earlier in range(later)]
+    places = {system.name: place for place, system in enumerate(judged)}
+    bases = [(later, base_of(systems, system)) for later, system in enumerate(judged)]
+    pairs = [(later, places[base.name]) for later, base in bases if base is not None and base.name in places]
+    return list(dict.fromkeys([*((later, 0) for later in range(1, len(judged))), *pairs]))
