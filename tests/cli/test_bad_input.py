@@ -109,7 +109,7 @@ def test_the_first_damaged_image_ends_predict_where_that_is_asked(fails, trained
     words = ["predict", trained, photos, "--out", tmp_path / "out", "--on-bad-image"]
     assert "000001.jpg: damaged image" in fails(DATA, *words, "raise")
     assert not (tmp_path / "out" / "predictions.json").exists()
-    assert "one of raise, skip, salvage" in fails(USAGE, *words, "ignore")
+    assert "valid: raise, skip, salvage" in fails(USAGE, *words, "ignore")
 
 
 def test_what_is_left_of_images_is_used_where_that_is_asked(run, trained, shapes, tmp_path):

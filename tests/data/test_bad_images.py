@@ -66,5 +66,5 @@ def test_policies_have_names(name: OnBadImage) -> None:
 
 
 def test_other_names_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'ignore'.*one of raise, skip, salvage"):
+    with pytest.raises(ConfigError, match=r"'ignore'.*valid: raise, skip, salvage"):
         on_bad_image("ignore")
